@@ -1,0 +1,241 @@
+"""Step modes and memories: what every module with a time axis or a state is built on."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+STEP_MODES = ("s", "m")
+
+
+def state_dtype(x: Tensor) -> torch.dtype:
+    """Dtype in which a state driven by ``x`` is kept: float64 for float64, else float32.
+
+    Half-precision inputs get a float32 state: a membrane potential that decays or integrates over
+    many steps loses whole inputs to rounding in float16 and bfloat16.
+    """
+    if not x.is_floating_point():
+        raise TypeError(
+            f"`x` has dtype {x.dtype}; a stateful module needs a floating-point input: "
+            "convert it, for example with `x.float()`."
+        )
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def map_tensors(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """``value`` with ``fn`` applied to every tensor in it (lists, tuples, deques and dicts too)."""
+    if isinstance(value, Tensor):
+        return fn(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(fn, item) for item in value))
+    if isinstance(value, deque):
+        return deque((map_tensors(fn, item) for item in value), value.maxlen)
+    if isinstance(value, list | tuple):
+        return type(value)(map_tensors(fn, item) for item in value)
+    if isinstance(value, dict):
+        return type(value)((key, map_tensors(fn, item)) for key, item in value.items())
+    return value
+
+
+class StepModule:
+    """Mixin of every module that cares whether its input is one step or a sequence.
+
+    ``step_mode`` is ``'s'`` (one step, ``x`` is ``(N, *)``) or ``'m'`` (a sequence, ``x`` is
+    ``(T, N, *)``). Setting another value raises ``ValueError`` and changes nothing.
+
+    >>> from sj_core.base import StepModule
+    >>> module = StepModule()
+    >>> module.step_mode = "m"
+    >>> module.step_mode
+    'm'
+    """
+
+    _step_mode: str = "s"
+
+    def supported_step_mode(self) -> tuple[str, ...]:
+        """The step modes this module can be set to."""
+        return STEP_MODES
+
+    def check_step_mode(self, step_mode: str) -> None:
+        """Raise ``ValueError`` if this module cannot be set to ``step_mode``."""
+        supported = self.supported_step_mode()
+        if step_mode in supported:
+            return
+        name = type(self).__name__
+        if step_mode not in STEP_MODES:
+            raise ValueError(
+                f"`step_mode` (={step_mode!r}) of {name} must be 's' (one step, `[N, *]`) or "
+                "'m' (a sequence, `[T, N, *]`)."
+            )
+        raise ValueError(
+            f"`step_mode` (={step_mode!r}) of {name} must be {supported[0]!r}: "
+            f"{name} has no other step mode."
+        )
+
+    @property
+    def step_mode(self) -> str:
+        return self._step_mode
+
+    @step_mode.setter
+    def step_mode(self, value: str) -> None:
+        self.check_step_mode(value)
+        self._step_mode = value
+
+
+class SingleModule(StepModule):
+    """Mixin of a module that only takes one step at a time (``step_mode='s'``)."""
+
+    def supported_step_mode(self) -> tuple[str, ...]:
+        return ("s",)
+
+
+class MultiStepModule(StepModule):
+    """Mixin of a module that only takes whole sequences (``step_mode='m'``)."""
+
+    _step_mode = "m"
+
+    def supported_step_mode(self) -> tuple[str, ...]:
+        return ("m",)
+
+
+class MemoryModule(nn.Module, StepModule):
+    """A module with a state: named memories, each with the value a reset puts back.
+
+    A memory is a plain attribute. It is in no ``state_dict``, moves with ``.to()``, and a copy or
+    pickle holds its detached value. Before the first forward it is its reset value (a float); the
+    first forward makes it a tensor of the input's shape in :func:`state_dtype`.
+
+    Subclasses write ``single_step_forward(x)`` with ``x`` of shape ``(N, *)``;
+    ``multi_step_forward(x_seq)`` with ``(T, N, *)`` loops over it unless overridden.
+
+    >>> import torch
+    >>> from sj_core.base import MemoryModule
+    >>> class Counter(MemoryModule):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.register_memory("count", 0.0)
+    ...     def single_step_forward(self, x):
+    ...         self.count = self.memory_like("count", x) + x
+    ...         return self.count
+    >>> counter = Counter()
+    >>> counter.step_mode = "m"
+    >>> counter(torch.ones(3, 1)).flatten().tolist()
+    [1.0, 2.0, 3.0]
+    >>> counter.reset()
+    >>> counter.count
+    0.0
+    """
+
+    def __init__(self, step_mode: str = "s") -> None:
+        super().__init__()
+        self._memory_reset_values: dict[str, Any] = {}
+        self.step_mode = step_mode
+
+    def register_memory(self, name: str, reset_value: Any) -> None:
+        """Add the memory ``name`` and set it to ``reset_value``, which ``reset()`` puts back."""
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"`name` (={name!r}) of a memory must be a Python identifier.")
+        if name not in self._memory_reset_values and hasattr(self, name):
+            raise ValueError(
+                f"`name` (={name!r}) is already an attribute of {type(self).__name__}: "
+                "choose another name for the memory."
+            )
+        self._memory_reset_values[name] = copy.deepcopy(reset_value)
+        setattr(self, name, copy.deepcopy(reset_value))
+
+    def named_memories(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Any]]:
+        """Yield dotted name and value of each memory here and, with ``recurse``, in submodules."""
+        modules = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]
+        for path, module in modules:
+            if isinstance(module, MemoryModule):
+                for name in module._memory_reset_values:
+                    yield (f"{path}.{name}" if path else name), getattr(module, name)
+
+    def memory_like(self, name: str, x: Tensor) -> Tensor:
+        """The memory ``name`` as a tensor of ``x``'s shape in ``state_dtype(x)``.
+
+        A memory still at a number is materialised (not stored). One of another shape or device
+        raises ``RuntimeError``: the state of an earlier sequence was not reset.
+        """
+        value = getattr(self, name)
+        dtype = state_dtype(x)
+        if not isinstance(value, Tensor):
+            return torch.full_like(x, value, dtype=dtype, requires_grad=False)
+        self.check_memory(name, value, x.shape, x.device)
+        return value if value.dtype == dtype else value.to(dtype)
+
+    def check_memory(
+        self, name: str, value: Tensor, shape: torch.Size, device: torch.device
+    ) -> None:
+        """Raise ``RuntimeError`` if the kept tensor does not fit an input of this shape, device."""
+        if value.shape != shape:
+            raise RuntimeError(
+                f"`x` of one step has shape {tuple(shape)}, but the state `{name}` that "
+                f"{type(self).__name__} keeps from earlier steps has shape {tuple(value.shape)}: "
+                "call `functional.reset_net(net)` between sequences."
+            )
+        if value.device != device:
+            raise RuntimeError(
+                f"`x` is on {device}, but the state `{name}` that {type(self).__name__} keeps "
+                f"from earlier steps is on {value.device}: move the net with `net.to(...)`, or "
+                "call `functional.reset_net(net)` between sequences."
+            )
+
+    def reset(self) -> None:
+        """Put every memory of this module back to its reset value."""
+        for name, value in self._memory_reset_values.items():
+            setattr(self, name, copy.deepcopy(value))
+
+    def detach(self) -> None:
+        """Cut every memory of this module from the autograd graph."""
+        for name in self._memory_reset_values:
+            setattr(self, name, map_tensors(Tensor.detach, getattr(self, name)))
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if self._step_mode == "s":
+            return self.single_step_forward(x, *args, **kwargs)
+        return self.multi_step_forward(x, *args, **kwargs)
+
+    def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define `single_step_forward(x)`.")
+
+    def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if x_seq.shape[0] == 0:
+            return self._empty_sequence(x_seq, *args, **kwargs)
+        return torch.stack([self.single_step_forward(x, *args, **kwargs) for x in x_seq.unbind(0)])
+
+    def _empty_sequence(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        # One step on zeros, undone afterwards, tells the shape and dtype of an output.
+        kept = {name: getattr(self, name) for name in self._memory_reset_values}
+        try:
+            with torch.no_grad():
+                y = self.single_step_forward(x_seq.new_zeros(x_seq.shape[1:]), *args, **kwargs)
+        finally:
+            for name, value in kept.items():
+                setattr(self, name, value)
+        return y.new_empty((0, *y.shape))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        for name in self._memory_reset_values:
+            setattr(self, name, map_tensors(fn, getattr(self, name)))
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tensors with a graph can be neither deep-copied nor pickled.
+        return {
+            key: value if key.startswith("_") else map_tensors(_detach_non_leaf, value)
+            for key, value in self.__dict__.items()
+        }
+
+    def extra_repr(self) -> str:
+        return f"step_mode={self.step_mode!r}"
+
+
+def _detach_non_leaf(x: Tensor) -> Tensor:
+    return x if x.is_leaf else x.detach()

@@ -1,0 +1,6 @@
+"""Spiking neurons."""
+
+from sj_core.neuron.base import BaseNode as BaseNode
+from sj_core.neuron.integrate_and_fire import IFNode as IFNode
+from sj_core.neuron.leaky import LIFNode as LIFNode
+from sj_core.neuron.leaky import ParametricLIFNode as ParametricLIFNode
