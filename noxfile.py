@@ -17,9 +17,14 @@ nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["tests", "lint", "typecheck"]
 
-PINS = ROOT / "tests" / "constraints" / "tested.txt"
+CONSTRAINTS = ROOT / "tests" / "constraints"
+PINS = CONSTRAINTS / "tested.txt"
 TEST_TOOLS = ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "numpy"]
 EVERYTHING = ["sj-core[plot]", "sj-rnn", "sj-convert[nir,plot]", "sj-train[fit,tensorboard]"]
+ALONE = ["sj-kernels", *EVERYTHING, "sj-core", "sj-convert", "sj-train"]
+
+#: One thread for each of the test workers, which share the cores.
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def kernels_wheel(session: nox.Session, cuda: str = "AUTO") -> Path:
@@ -35,15 +40,15 @@ def kernels_wheel(session: nox.Session, cuda: str = "AUTO") -> Path:
         session.run_install(
             *("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(home)),
             str(tree.folder("sj-kernels")),
-            env={
-                "SKBUILD_CMAKE_DEFINE": f"SJ_CUDA={cuda};CMAKE_CUDA_ARCHITECTURES={architectures}"
-            },
+            env={"SKBUILD_CMAKE_DEFINE": f"SJ_CUDA={cuda};CMAKE_CUDA_ARCHITECTURES={architectures}"},
         )
     return next(home.glob("*.whl"))
 
 
-def install(session: nox.Session, *requirements: str, kernels: bool = True) -> bool:
-    """Install at the tested versions, siblings from this tree; tells whether sj-kernels is there."""
+def install(
+    session: nox.Session, *requirements: str, kernels: bool = True, pins: Path = PINS
+) -> bool:
+    """Install at pinned versions, siblings from this tree; tells whether sj-kernels is there."""
     sources = {name: tree.folder(name) for name in tree.PACKAGES}
     if kernels and not tree.compiler():
         session.warn("No C++ compiler found: without sj-kernels, on the torch backend.")
@@ -53,32 +58,106 @@ def install(session: nox.Session, *requirements: str, kernels: bool = True) -> b
         # pip keeps an installed wheel of the same version, whose content may be older.
         session.install("--no-deps", "--force-reinstall", str(wheel))
         requirements += ("sj-kernels",)
-    constraints = tree.write_constraints(
-        Path(session.create_tmp()) / "constraints.txt", PINS, sources
-    )
-    session.install("-c", str(constraints), *requirements)
+    target = Path(session.create_tmp()) / "constraints.txt"
+    session.install("-c", str(tree.write_constraints(target, pins, sources)), *requirements)
     return kernels
+
+
+def tracked(session: nox.Session, *patterns: str) -> list[str]:
+    """Files under version control that match."""
+    return str(session.run("git", "ls-files", *patterns, external=True, silent=True)).split()
+
+
+def pytest_all(session: nox.Session, kernels: bool) -> None:
+    """pytest over the whole repository, spread over the cores; posargs replace the folders."""
+    names = [name for name in tree.PACKAGES if kernels or name != "sj-kernels"]
+    workers = os.environ.get("SJ_TEST_WORKERS", "2")
+    session.run(
+        *("pytest", "-n", workers, "--dist", "worksteal", "--timeout", "300"),
+        *(session.posargs or ["tests", *(f"packages/{name}/tests" for name in names)]),
+        env=THREADS,
+    )
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job: train a spiking CNN on the 8x8 digits, in a few minutes; `-- --epochs 5`."""
+    install(session, "sj-train[fit]")
+    home = ROOT / "runs" / "demo"
+    shutil.rmtree(home, ignore_errors=True)
+    job = "fit --data digits --model cnn --neuron lif --time-steps 4 --method bptt --epochs 20"
+    session.run("sj-train", *job.split(), "--output", str(home), *session.posargs)
+    for figure in sorted(home.rglob("*.png")):
+        session.log(f"Figure: {figure}")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests, packages installed together; `-- -k name` and any other pytest argument."""
-    kernels = install(session, *EVERYTHING, *TEST_TOOLS)
-    folders = [
-        "tests",
-        *(f"packages/{name}/tests" for name in tree.PACKAGES if kernels or name != "sj-kernels"),
-    ]
-    folders = [path for path in folders if (ROOT / path).is_dir()]
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    spread = [
-        "-n",
-        os.environ.get("SJ_TEST_WORKERS", "2"),
-        "--dist",
-        "worksteal",
-        "--timeout",
-        "300",
-    ]
-    session.run("pytest", *spread, *(session.posargs or folders), env=threads)
+    kernels = install(session, *EVERYTHING, *TEST_TOOLS, "hatchling")
+    pytest_all(session, kernels)
+
+
+@nox.session(name="tests-isolated")
+@nox.parametrize("requirement", ALONE, ids=ALONE)
+def tests_isolated(session: nox.Session, requirement: str) -> None:
+    """Each package with only what it declares; sj-core without sj-kernels, then with it."""
+    name = requirement.partition("[")[0]
+    install(session, requirement, kernels=name == "sj-kernels")
+    session.run("python", "tests/packaging/alone.py", requirement)
+    if requirement == "sj-core":
+        record = Path(session.create_tmp()) / "record.pt"
+        record.unlink(missing_ok=True)
+        session.run("python", "tests/packaging/same_script.py", str(record))
+        if install(session, "sj-core[kernels]"):
+            session.run("python", "tests/packaging/same_script.py", str(record))
+    session.install("-c", str(PINS), *TEST_TOOLS)
+    args = session.posargs or [f"packages/{name}/tests"]
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *args, env=THREADS)
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """The tests with the lowest versions allowed; `-- --torch 2.13.0 ...` takes another torch."""
+    args = list(session.posargs)
+    lowest = Path(session.create_tmp()) / "lowest.txt"
+    torch = [args.pop(at) for at in [args.index("--torch")] * 2][1:] if "--torch" in args else []
+    session.posargs[:] = args
+    lowest.write_text("\n".join(tree.lowest(*(f"torch=={version}" for version in torch))) + "\n")
+    kernels = install(session, *EVERYTHING, *TEST_TOOLS, "hatchling", pins=lowest)
+    pytest_all(session, kernels)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """sdist, wheel from it away from the tree, clean install, import; `-- sj-core` for one."""
+    session.install("-c", str(PINS), "build", "packaging")
+    dist, away = ROOT / "dist", Path(session.create_tmp())
+    shutil.rmtree(dist, ignore_errors=True)
+    sources: dict[str, Path] = {}
+    defines = f"CMAKE_CUDA_ARCHITECTURES={os.environ.get('SJ_CUDA_ARCHITECTURES', '80')}"
+    for name in tree.PACKAGES:
+        if name == "sj-kernels" and not tree.compiler():
+            session.warn("No C++ compiler found: sj-kernels is not built.")
+            continue
+        session.run("python", "-m", "build", "--sdist", "--outdir", str(dist), tree.folder(name))
+        (archive,) = dist.glob(f"{tree.module(name)}-*.tar.gz")
+        with session.chdir(away):
+            session.run(
+                *("python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", dist, archive),
+                env={"SKBUILD_CMAKE_DEFINE": defines},
+            )
+        (sources[name],) = dist.glob(f"{tree.module(name)}-*.whl")
+    session.run("python", "tests/tools/wheel_contents.py", *map(str, sources.values()))
+    constraints = tree.write_constraints(away / "constraints.txt", PINS, sources)
+    for name in session.posargs or sources:
+        home = away / f"clean-{name}"
+        session.run("python", "-m", "venv", "--clear", str(home))
+        python = str(home / ("Scripts" if os.name == "nt" else "bin") / "python")
+        session.run(python, "-m", "pip", "install", "-q", "-c", constraints, name, external=True)
+        show = f"import {tree.module(name)} as m; print('{name}', m.__version__, m.__file__)"
+        with session.chdir(away):
+            session.run(python, "-c", show, external=True)
 
 
 @nox.session
@@ -98,16 +177,33 @@ def lint(session: nox.Session) -> None:
     session.run("python", "tests/tools/bounds.py")
 
 
-def tracked(session: nox.Session, *patterns: str) -> list[str]:
-    """Files under version control that match."""
-    out = session.run("git", "ls-files", *patterns, external=True, silent=True)
-    return str(out).split()
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """mypy over every package, strict for the modules that the list names; `--` other targets."""
+    install(session, *EVERYTHING, "mypy")
+    for target in session.posargs or [f"packages/{name}/src" for name in tree.PACKAGES]:
+        session.run("mypy", target)
 
 
 @nox.session
-def typecheck(session: nox.Session) -> None:
-    """mypy, strict, over the public API of every package; `--` passes other targets."""
-    install(session, *EVERYTHING, "mypy")
-    targets = [f"packages/{name}/src" for name in tree.PACKAGES]
-    for target in session.posargs or targets:
-        session.run("mypy", target)
+def docs(session: nox.Session) -> None:
+    """Build the pages, warnings being errors, and run their examples and all doctests."""
+    install(session, *EVERYTHING, *TEST_TOOLS, "sphinx", "myst-parser", "furo")
+    target = ROOT / "docs" / "_build" / "html"
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", str(target))
+    session.run("pytest", "-n", "2", "tests/docs", *session.posargs, env=THREADS)
+    session.log(f"Pages: {target / 'index.html'}")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The tables of tests/benchmarks, for `-- cpu.py` one of them; `-- --peers` adds the peers."""
+    args = list(session.posargs)
+    install(session, *EVERYTHING, "numpy")
+    if "--peers" in args:
+        session.install("--no-deps", "-r", str(CONSTRAINTS / "peers.txt"))
+    folder = ROOT / "tests" / "benchmarks"
+    chosen = [arg for arg in args if arg.endswith(".py")]
+    options = [arg for arg in args if arg not in chosen]
+    for script in chosen or sorted(file.name for file in folder.glob("bench_*.py")):
+        session.run("python", str(folder / script), *options)

@@ -43,3 +43,12 @@ def test_every_package_names_itself_and_its_typing():
         source = tree.folder(name) / "src" / tree.module(name)
         assert (source / "py.typed").is_file()
         assert (tree.folder(name) / "LICENSE").read_text() == (tree.ROOT / "LICENSE").read_text()
+
+
+def test_lowest_turns_bounds_into_pins_of_others_packages_alone():
+    pins = tree.lowest("matplotlib==3.9")
+    assert "torch==2.6" in pins
+    assert "matplotlib==3.9" in pins
+    names = [line.partition("==")[0] for line in pins]
+    assert len(set(names)) == len(names)
+    assert not set(names) & set(tree.PACKAGES)

@@ -66,3 +66,15 @@ def compiler() -> str | None:
     """Path of a C++ compiler, or None where the machine has none."""
     wanted = os.environ.get("CXX", "").split()[:1]
     return next(filter(None, map(shutil.which, [*wanted, "c++", "g++", "clang++", "cl"])), None)
+
+
+def lowest(*instead: str) -> list[str]:
+    """Every lower bound as a pin, `torch>=2.6` -> `torch==2.6`; `instead` wins where it names one."""
+    pins = {line.partition("==")[0]: line for line in instead}
+    for package in PACKAGES:
+        for line in (line for lines in requirements(package).values() for line in lines):
+            name, bound, rest = line.partition(">=")
+            name = name.partition("[")[0]
+            if bound and name not in PACKAGES:
+                pins.setdefault(name, f"{name}=={rest.split(',')[0].split(';')[0].strip()}")
+    return list(pins.values())
