@@ -23,24 +23,26 @@ TEST_TOOLS = ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "numpy"]
 EVERYTHING = ["sj-core[plot]", "sj-rnn", "sj-convert[nir,plot]", "sj-train[fit,tensorboard]"]
 ALONE = ["sj-kernels", *EVERYTHING, "sj-core", "sj-convert", "sj-train"]
 
+#: Sessions compile for one architecture, to be quick; a wheel holds several.
+ONE_ARCHITECTURE = f"CMAKE_CUDA_ARCHITECTURES={os.environ.get('SJ_CUDA_ARCHITECTURES', '80')}"
+
 #: One thread for each of the test workers, which share the cores.
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def kernels_wheel(session: nox.Session, cuda: str = "AUTO") -> Path:
     """Wheel of sj-kernels for this tree and this machine; built once for all sessions."""
-    architectures = os.environ.get("SJ_CUDA_ARCHITECTURES", "80")
     if cuda == "AUTO" and not shutil.which("nvcc"):
         session.log("No nvcc here: sj-kernels is built for the CPU only.")
         cuda = "OFF"
     sources = [tree.folder("sj-kernels"), ROOT / "cmake"]
-    state = tree.digest(sources, cuda, architectures, str(tree.compiler()))
+    state = tree.digest(sources, cuda, ONE_ARCHITECTURE, str(tree.compiler()))
     home = ROOT / ".nox" / "wheels" / state
     if not list(home.glob("*.whl")):
         session.run_install(
             *("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(home)),
             str(tree.folder("sj-kernels")),
-            env={"SKBUILD_CMAKE_DEFINE": f"SJ_CUDA={cuda};CMAKE_CUDA_ARCHITECTURES={architectures}"},
+            env={"SKBUILD_CMAKE_DEFINE": f"SJ_CUDA={cuda};{ONE_ARCHITECTURE}"},
         )
     return next(home.glob("*.whl"))
 
@@ -135,7 +137,6 @@ def build(session: nox.Session) -> None:
     dist, away = ROOT / "dist", Path(session.create_tmp())
     shutil.rmtree(dist, ignore_errors=True)
     sources: dict[str, Path] = {}
-    defines = f"CMAKE_CUDA_ARCHITECTURES={os.environ.get('SJ_CUDA_ARCHITECTURES', '80')}"
     for name in tree.PACKAGES:
         if name == "sj-kernels" and not tree.compiler():
             session.warn("No C++ compiler found: sj-kernels is not built.")
@@ -145,7 +146,7 @@ def build(session: nox.Session) -> None:
         with session.chdir(away):
             session.run(
                 *("python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", dist, archive),
-                env={"SKBUILD_CMAKE_DEFINE": defines},
+                env={"SKBUILD_CMAKE_DEFINE": ONE_ARCHITECTURE},
             )
         (sources[name],) = dist.glob(f"{tree.module(name)}-*.whl")
     session.run("python", "tests/tools/wheel_contents.py", *map(str, sources.values()))

@@ -1,7 +1,8 @@
 """Check that what the packages demand of each other fits the versions in this tree.
 
 Every sibling has to be bounded on both sides (`sj-core>=0.1,<0.2`), and the version that stands
-here has to lie inside. Every other requirement needs a lower bound. Run: `python tests/tools/bounds.py`.
+here has to lie inside. Every other requirement needs a lower bound.
+Run: `python tests/tools/bounds.py`.
 """
 
 from __future__ import annotations

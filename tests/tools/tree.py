@@ -69,7 +69,7 @@ def compiler() -> str | None:
 
 
 def lowest(*instead: str) -> list[str]:
-    """Every lower bound as a pin, `torch>=2.6` -> `torch==2.6`; `instead` wins where it names one."""
+    """Every lower bound as a pin (`torch==2.6`); a pin in `instead` wins over it."""
     pins = {line.partition("==")[0]: line for line in instead}
     for package in PACKAGES:
         for line in (line for lines in requirements(package).values() for line in lines):

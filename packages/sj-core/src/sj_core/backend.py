@@ -34,7 +34,7 @@ def load_kernels() -> ModuleType:
         except Exception as error:
             _failure = error
             if not isinstance(error, ModuleNotFoundError):
-                # Installed but unusable: say so once, or 'auto' would be slow for no visible reason.
+                # Installed but unusable: say so once, or 'auto' is slow for no visible reason.
                 warnings.warn(f"sj-kernels cannot be imported: {error}", stacklevel=2)
     if _loaded is None:
         raise ImportError(f"The native backend needs sj-kernels: {_INSTALL}.") from _failure
