@@ -2,6 +2,7 @@
 
 from sj_core import backend as backend
 from sj_core import base as base
+from sj_core import encoding as encoding
 from sj_core import neuron as neuron
 from sj_core import surrogate as surrogate
 

@@ -119,6 +119,7 @@ class MemoryModule(nn.Module, StepModule):
     ...     def __init__(self):
     ...         super().__init__()
     ...         self.register_memory("count", 0.0)
+    ...
     ...     def single_step_forward(self, x):
     ...         self.count = self.memory_like("count", x) + x
     ...         return self.count
