@@ -1,0 +1,106 @@
+"""Checks of shapes, dtypes and lengths, and the casts of autocast; every error names its cure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+def positive_int(name: str, value: Any) -> None:
+    """Raise unless ``value`` is an integer above zero."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"`{name}` (={value!r}) must be an int, got {type(value).__name__}.")
+    if value < 1:
+        raise ValueError(f"`{name}` (={value}) must be at least 1.")
+
+
+def check_input(x: Tensor, shape: str, input_size: int) -> None:
+    """Raise unless ``x`` is a floating-point tensor of ``shape``, which ends in ``input_size``."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"`x` must be a tensor of shape {shape}, got {type(x).__name__}.")
+    if x.dim() != shape.count(",") + 1:
+        raise ValueError(
+            f"`x` has shape {list(x.shape)}, expected {shape} with input_size={input_size}."
+        )
+    if x.shape[-1] != input_size:
+        raise ValueError(
+            f"`x` has shape {list(x.shape)}, expected {shape} with input_size={input_size}: "
+            f"its last dimension is {x.shape[-1]}."
+        )
+    if not x.dtype.is_floating_point:
+        raise TypeError(
+            f"`x` has dtype {x.dtype}, expected a floating-point one: call `x.float()`."
+        )
+
+
+def check_states(
+    states: Sequence[Tensor], name: str, count: int, shape: tuple[int, ...], x: Tensor
+) -> None:
+    """Raise unless ``states`` are ``count`` tensors of ``shape``, ``x``'s dtype and device."""
+    if len(states) != count:
+        raise ValueError(
+            f"`{name}` has {len(states)} state tensor(s), expected {count}, "
+            f"each of shape {list(shape)}."
+        )
+    for state in states:
+        if not isinstance(state, Tensor):
+            raise TypeError(f"`{name}` must hold tensors, got {type(state).__name__}.")
+        if tuple(state.shape) != shape:
+            raise ValueError(f"`{name}` has shape {list(state.shape)}, expected {list(shape)}.")
+        if state.dtype != x.dtype:
+            raise TypeError(
+                f"`{name}` has dtype {state.dtype}, but `x` has {x.dtype}: "
+                f"convert one, for example by `{name}.to(x.dtype)`."
+            )
+        if state.device != x.device:
+            raise ValueError(
+                f"`{name}` is on {state.device}, but `x` is on {x.device}: move one of them."
+            )
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """The dtype that autocast asks of ``x`` now, or None; as in torch, float64 stays as it is."""
+    kind = x.device.type
+    if x.dtype == torch.float64 or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def cast(tensor: Tensor | None, dtype: torch.dtype | None) -> Tensor | None:
+    """``tensor`` in ``dtype``; None of either changes nothing, and float64 tensors stay."""
+    if tensor is None or dtype is None or tensor.dtype == torch.float64:
+        return tensor
+    return tensor.to(dtype)
+
+
+def wide(x: Tensor) -> Tensor:
+    """``x`` in the dtype that gate arithmetic is done in: float32 for half precision."""
+    return x.float() if x.dtype in HALF else x
+
+
+def lengths_mask(lengths: Any, x: Tensor) -> Tensor | None:
+    """Bool mask ``[T, N, 1]`` of ``x`` ``[T, N, *]``: True where t < lengths[n]; None for None."""
+    if lengths is None:
+        return None
+    steps, batch = x.shape[:2]
+    values = torch.as_tensor(lengths)
+    if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
+        raise TypeError(f"`lengths` has dtype {values.dtype}, expected integers.")
+    if tuple(values.shape) != (batch,):
+        raise ValueError(
+            f"`lengths` has shape {list(values.shape)}, expected [{batch}], one per sequence."
+        )
+    # The values of a CUDA tensor are not looked at: that would wait for the device.
+    if values.device.type == "cpu" and not torch.compiler.is_compiling() and batch:
+        low, high = (int(v) for v in values.aminmax())
+        if low < 0 or high > steps:
+            raise ValueError(
+                f"`lengths` (={values.tolist()}) must lie between 0 and the {steps} steps of `x`."
+            )
+    time = torch.arange(steps, device=x.device).unsqueeze(1)
+    return (time < values.to(x.device, non_blocking=True)).unsqueeze(-1)

@@ -1,0 +1,80 @@
+"""One layer in one or both directions, and the function that runs two cells over a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sj_rnn.check import autocast_dtype, cast, check_input, check_states
+from sj_rnn.unroll import unroll
+
+States = tuple[Tensor, ...]
+
+
+def run_layer(
+    cells: Sequence[Any], x: Tensor, states: Sequence[States], mask: Tensor | None
+) -> tuple[Tensor, list[States]]:
+    """Output ``[T, N, D*H]`` and last states of one cell, or of a forward and a reverse one."""
+    results = [
+        unroll(cell, x, own, mask, reverse=direction == 1)
+        for direction, (cell, own) in enumerate(zip(cells, states, strict=True))
+    ]
+    outputs = [output for output, _ in results]
+    y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+    return y, [last for _, last in results]
+
+
+def bidirectional_rnn_cell_forward(
+    cell: Any, cell_reverse: Any, x: Tensor, states: Any = None, states_reverse: Any = None
+) -> tuple[Tensor, Any, Any]:
+    """Run a cell forwards and another one backwards over ``x`` ``[T, N, input]``.
+
+    Returns ``(y[T, N, 2H], ss, ss_r)``: y[t] joins the forward cell's output for x[t] with the
+    reverse cell's output for the same x[t], which is its step T-1-t; ss is the forward state after
+    x[T-1], ss_r the reverse one after x[0] (Schuster and Paliwal 1997). A state is a tensor
+    ``[N, H]``, and of a cell with S states a tuple of S or one tensor ``[S, N, H]``; it comes back
+    in the form given. None means zeros. Raises ``ValueError`` for a wrong shape.
+
+    >>> import torch
+    >>> from sj_rnn import SpikingGRUCell, bidirectional_rnn_cell_forward
+    >>> cells = SpikingGRUCell(4, 8), SpikingGRUCell(4, 8)
+    >>> h, h_r = torch.zeros(3, 8), torch.zeros(3, 8)
+    >>> y, h, h_r = bidirectional_rnn_cell_forward(*cells, torch.rand(5, 3, 4), h, h_r)
+    >>> torch.equal(y[-1, :, :8], h), torch.equal(y[0, :, 8:], h_r)
+    (True, True)
+    """
+    check_input(x, "[T, N, input_size]", getattr(cell, "input_size", x.shape[-1]))
+    dtype = autocast_dtype(x)
+    x = x if dtype is None else x.to(dtype)
+    given = (("states", cell, states), ("states_reverse", cell_reverse, states_reverse))
+    unpacked = [_unpack(name, own, x, state, dtype) for name, own, state in given]
+    if x.shape[0] == 0:
+        size = unpacked[0][0].shape[-1] + unpacked[1][0].shape[-1]
+        y, last = x.new_zeros(0, x.shape[1], size), unpacked
+    else:
+        y, last = run_layer((cell, cell_reverse), x, unpacked, None)
+    return y, _pack(last[0], states), _pack(last[1], states_reverse)
+
+
+def _unpack(name: str, cell: Any, x: Tensor, states: Any, dtype: torch.dtype | None) -> States:
+    count = getattr(cell, "states", None)
+    if states is None:
+        shape = (x.shape[1], cell.hidden_size)
+        return tuple(x.new_zeros(shape) for _ in range(count or 1))
+    if isinstance(states, Tensor):
+        states = states.unbind(0) if states.dim() == 3 else (states,)
+    given = tuple(cast(state, dtype) for state in states)
+    shape = (x.shape[1], getattr(cell, "hidden_size", given[0].shape[-1]))  # type: ignore[union-attr]
+    check_states(given, name, count or len(given), shape, x)  # type: ignore[arg-type]
+    return given  # type: ignore[return-value]
+
+
+def _pack(last: States, form: Any) -> Any:
+    if isinstance(form, Tensor):
+        return torch.stack(last) if form.dim() == 3 else last[0]
+    if form is None and len(last) == 1:
+        return last[0]
+    return tuple(last)
