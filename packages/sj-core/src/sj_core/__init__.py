@@ -1,9 +1,13 @@
 """Spiking neurons, surrogate gradients, layers and step modes for PyTorch."""
 
-from sj_core import backend as backend
-from sj_core import base as base
-from sj_core import encoding as encoding
-from sj_core import neuron as neuron
-from sj_core import surrogate as surrogate
+from sj_core import (
+    backend as backend,
+    base as base,
+    encoding as encoding,
+    functional as functional,
+    layer as layer,
+    neuron as neuron,
+    surrogate as surrogate,
+)
 
 __version__ = "0.1.0"

@@ -1,0 +1,179 @@
+"""Containers that give single-step modules a time axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sj_core import base
+from sj_core.layer.fold import run_folded
+from sj_core.layer.loop import empty_output, loop_steps
+
+
+class SingleStepChildren(nn.Module):
+    """Base of containers whose children take single steps, whatever the container takes.
+
+    ``functional.set_step_mode`` stops at such a container. A child in step mode ``'m'`` is refused
+    by the constructor (``ValueError``), and by the forward (``RuntimeError``) if its mode was
+    changed by hand later.
+    """
+
+    keeps_step_mode_of_children: ClassVar[bool] = True
+    stateless_children: ClassVar[bool] = False
+
+    def _misfits(self) -> Iterator[str]:
+        name = type(self).__name__
+        for path, module in step_modules_below(self):
+            if module.step_mode != "s":
+                yield (
+                    f"`step_mode` (={module.step_mode!r}) of `{path}` ({type(module).__name__}) "
+                    f"must be 's' inside {name}, which hands single steps to its children: "
+                    f"build it with `step_mode='s'`."
+                )
+
+    def _refuse_misfits(self) -> None:
+        for message in self._misfits():
+            raise ValueError(message)
+
+    def _refuse_changed_children(self) -> None:
+        # A compiled graph is guarded on every child's mode; walking them there gains nothing.
+        if not torch.compiler.is_compiling():
+            for message in self._misfits():
+                raise RuntimeError(message)
+
+
+def step_modules_below(
+    module: nn.Module, prefix: str = ""
+) -> Iterator[tuple[str, base.StepModule]]:
+    """Path and module of all that have a step mode below ``module``.
+
+    Containers that fix their children's mode are listed and not entered.
+    """
+    for name, child in module.named_children():
+        path = f"{prefix}{name}"
+        if isinstance(child, base.StepModule):
+            yield path, child
+        if not getattr(child, "keeps_step_mode_of_children", False):
+            yield from step_modules_below(child, f"{path}.")
+
+
+def refuse_memories(container: nn.Module) -> None:
+    """Raise ``ValueError`` if anything in a container that folds the time axis keeps a state."""
+    for path, module in container.named_modules():
+        if isinstance(module, base.MemoryModule):
+            raise ValueError(
+                f"`{path}` ({type(module).__name__}) keeps a state and cannot stand in "
+                f"{type(container).__name__}, where all time steps are one batch: take it out, "
+                "or use `layer.MultiStepContainer`."
+            )
+
+
+class MultiStepContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule):
+    """Runs its single-step children in order on one time step after the other.
+
+    ``y[t] = f_n(... f_1(x[t]))`` for t = 0, 1, ...; the children may keep a state.
+
+    Shapes: ``[T, N, *]`` in, ``[T, N, *]`` out; ``T = 0`` gives an empty output and leaves every
+    state as it was.
+
+    Raises ``ValueError`` for a child with ``step_mode='m'``.
+
+    >>> import torch
+    >>> from sj_core import layer, neuron
+    >>> net = layer.MultiStepContainer(torch.nn.Identity(), neuron.IFNode())
+    >>> net(torch.full((4, 1), 0.5)).flatten().tolist()
+    [0.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._refuse_misfits()
+
+    def forward(self, x_seq: Any) -> Any:
+        self._refuse_changed_children()
+        if isinstance(x_seq, Tensor) and x_seq.shape[0] == 0:
+            return empty_output(self, super().forward, x_seq)
+        return loop_steps(x_seq, super().forward)
+
+
+class SeqToANNContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule):
+    """Runs its stateless children once on all time steps, folded into the batch.
+
+    ``y = unfold(f_n(... f_1(fold(x))))`` with ``fold`` from ``[T, N, *]`` to ``[T*N, *]``: plain
+    torch layers (convolutions, batch normalisations, pools) in a net that takes sequences.
+
+    Shapes: ``[T, N, *]`` in, ``[T, N, *]`` out. Contiguous and channels-last sequences are
+    folded without a copy.
+
+    Raises ``ValueError`` for a child with ``step_mode='m'`` and for one that keeps a state.
+
+    >>> import torch
+    >>> from sj_core import layer
+    >>> net = layer.SeqToANNContainer(torch.nn.Conv2d(1, 6, 3), torch.nn.BatchNorm2d(6))
+    >>> net(torch.zeros(4, 2, 1, 8, 8)).shape
+    torch.Size([4, 2, 6, 6, 6])
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._refuse_misfits()
+        refuse_memories(self)
+
+    def forward(self, x_seq: Tensor) -> Any:
+        self._refuse_changed_children()
+        return run_folded(super().forward, x_seq)
+
+
+class StepModeContainer(SingleStepChildren, nn.Sequential, base.StepModule):
+    """Gives single-step children both step modes.
+
+    With ``step_mode='s'`` it is an ``nn.Sequential``. With ``'m'`` it does what
+    :class:`MultiStepContainer` does if ``stateful``, and what :class:`SeqToANNContainer` does if
+    not. The children stay in step mode ``'s'``.
+
+    Shapes: ``[N, *]`` with ``step_mode='s'``, ``[T, N, *]`` with ``'m'``.
+
+    Raises ``ValueError`` for a child with ``step_mode='m'``, and for one that keeps a state
+    unless ``stateful``.
+
+    >>> import torch
+    >>> from sj_core import layer
+    >>> net = layer.StepModeContainer(False, torch.nn.Conv2d(1, 6, 3), step_mode="m")
+    >>> net(torch.zeros(4, 2, 1, 8, 8)).shape
+    torch.Size([4, 2, 6, 6, 6])
+    """
+
+    def __init__(self, stateful: bool, *args: Any, step_mode: str = "s") -> None:
+        if args and isinstance(args[0], str):  # StepModeContainer(stateful, step_mode, *modules)
+            step_mode = args[0]
+            args = args[1:]
+        super().__init__(*args)
+        if not isinstance(stateful, bool):
+            raise TypeError(f"`stateful` (={stateful!r}) must be True or False.")
+        self.stateful = stateful
+        self.step_mode = step_mode
+        self._refuse_misfits()
+        if not stateful:
+            refuse_memories(self)
+
+    def __getitem__(self, idx: Any) -> Any:
+        if isinstance(idx, slice):
+            part = nn.Sequential(*self)[idx]
+            return type(self)(self.stateful, *part, step_mode=self.step_mode)
+        return super().__getitem__(idx)
+
+    def forward(self, x: Any) -> Any:
+        self._refuse_changed_children()
+        if self.step_mode == "s":
+            return super().forward(x)
+        if not self.stateful:
+            return run_folded(super().forward, x)
+        if x.shape[0] == 0:
+            return empty_output(self, super().forward, x)
+        return loop_steps(x, super().forward)
+
+    def extra_repr(self) -> str:
+        return f"stateful={self.stateful}, step_mode={self.step_mode!r}"

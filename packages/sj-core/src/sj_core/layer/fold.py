@@ -1,0 +1,150 @@
+"""Fold the time axis into the batch: the one mechanism behind every stateless layer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch import Tensor, fx, nn
+
+from sj_core import base
+
+
+def fold_time(x_seq: Tensor) -> Tensor:
+    """Merge the first two axes: ``[T, N, *]`` to ``[T * N, *]``.
+
+    A view, hence without a copy, whenever the memory allows it: contiguous sequences, and
+    sequences whose images are channels-last, which stay channels-last.
+
+    >>> import torch
+    >>> from sj_core.layer import fold_time
+    >>> fold_time(torch.zeros(4, 2, 3, 8, 8)).shape
+    torch.Size([8, 3, 8, 8])
+    """
+    return x_seq.flatten(0, 1)
+
+
+def unfold_time(y: Any, x_seq: Tensor) -> Any:
+    """Give ``y`` of shape ``[T * N, *]`` the first two axes of ``x_seq``: a view ``[T, N, *]``.
+
+    A tuple or list of tensors is unfolded one by one.
+
+    >>> import torch
+    >>> from sj_core.layer import unfold_time
+    >>> unfold_time(torch.zeros(8, 5), torch.zeros(4, 2, 3)).shape
+    torch.Size([4, 2, 5])
+    """
+    if isinstance(y, tuple | list):
+        return type(y)(unfold_time(item, x_seq) for item in y)
+    return y.view(*x_seq.shape[:2], *y.shape[1:])
+
+
+# A traced graph holds these two as single nodes: their shape arithmetic is no business of its.
+fx.wrap("fold_time")
+fx.wrap("unfold_time")
+
+
+def run_folded(step: Callable[..., Any], x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """``step`` once on all time steps of ``x_seq``: fold, call, unfold.
+
+    >>> import torch
+    >>> from sj_core.layer import run_folded
+    >>> run_folded(torch.nn.functional.avg_pool2d, torch.zeros(4, 2, 3, 8, 8), 2).shape
+    torch.Size([4, 2, 3, 4, 4])
+    """
+    return unfold_time(step(fold_time(x_seq), *args, **kwargs), x_seq)
+
+
+class FoldTime(base.StepModule):
+    """Mixin that gives a torch layer a step mode: ``class Conv2d(FoldTime, nn.Conv2d)``.
+
+    With ``step_mode='s'`` the layer is torch's, on one step ``[N, *]``. With ``'m'`` it takes a
+    sequence ``[T, N, *]``, folds ``T`` into ``N``, calls torch once and unfolds the result.
+    The constructor is torch's with one more keyword argument, ``step_mode``.
+
+    ``step_shapes`` names the shapes that one step may have. Those that start with ``N`` are
+    batched; only they have a sequence form. A ``*`` stands for any number of axes.
+
+    A layer reached by ``torch.fx`` tracing is one ``call_module`` node, as torch's own are.
+
+    Raises ``ValueError`` for an input of another rank, with the shape it got and those it takes.
+
+    >>> import torch
+    >>> from sj_core.layer import FoldTime
+    >>> class Softmax2d(FoldTime, torch.nn.Softmax2d):
+    ...     step_shapes = ("N, C, H, W",)
+    >>> Softmax2d(step_mode="m")(torch.zeros(4, 2, 5, 8, 8)).shape
+    torch.Size([4, 2, 5, 8, 8])
+    """
+
+    step_shapes: ClassVar[tuple[str, ...]] = ("N, *",)
+    # Layers that act on the last axes only need no folding: torch takes any leading axes.
+    _acts_on_last_axes: ClassVar[bool] = False
+    _ranks: ClassVar[dict[str, frozenset[int]]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._ranks = {mode: _accepted_ranks(cls.step_shapes, mode) for mode in ("s", "m")}
+        if issubclass(cls, nn.Module):
+            cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
+
+    def __init__(self, *args: Any, step_mode: str = "s", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.step_mode = step_mode
+
+    def forward(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(input, fx.Proxy):
+            tracer: Any = input.tracer
+            path = tracer.path_of_module(self)
+            return tracer.create_proxy("call_module", path, (input, *args), kwargs)
+        mode = self.step_mode
+        if input.dim() not in self._ranks[mode]:
+            raise ValueError(self._rank_message(input))
+        if mode == "s" or self._acts_on_last_axes:
+            return super().forward(input, *args, **kwargs)  # type: ignore[misc]
+        return self.sequence_forward(input, *args, **kwargs)
+
+    def sequence_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Fold, call torch's layer once, unfold."""
+        return run_folded(super().forward, x_seq, *args, **kwargs)  # type: ignore[misc]
+
+    def extra_repr(self) -> str:
+        own = super().extra_repr()  # type: ignore[misc]
+        return f"{own}, step_mode={self.step_mode!r}" if own else f"step_mode={self.step_mode!r}"
+
+    def _rank_message(self, x: Tensor) -> str:
+        prefix = "T, " if self.step_mode == "m" else ""
+        expected = " or ".join(
+            f"[{prefix}{s}]" for s in self.step_shapes if not prefix or s.startswith("N")
+        )
+        return (
+            f"`input` has shape {list(x.shape)} but {type(self).__name__} with "
+            f"step_mode={self.step_mode!r} takes {expected}: give it that shape or change the "
+            f"step mode with `functional.set_step_mode`."
+        )
+
+
+def _accepted_ranks(step_shapes: tuple[str, ...], step_mode: str) -> frozenset[int]:
+    ranks: set[int] = set()
+    for shape in step_shapes:
+        if step_mode == "m" and not shape.startswith("N"):
+            continue
+        axes = shape.split(", ")
+        rank = len(axes) + (step_mode == "m")
+        ranks |= set(range(rank - 1, 65)) if "*" in axes else {rank}  # torch's limit is 64 axes
+    return frozenset(ranks)
+
+
+def _signature(cls: type) -> inspect.Signature:
+    """Signature for ``help`` and editors: torch's constructor with ``step_mode`` added."""
+    owner = next(c for c in cls.__mro__ if "__init__" in c.__dict__ and c is not FoldTime)
+    parameters = list(inspect.signature(owner.__dict__["__init__"]).parameters.values())[1:]
+    if issubclass(owner, FoldTime):
+        return inspect.Signature(parameters)
+    position = len(parameters)
+    if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        position -= 1
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters.insert(position, inspect.Parameter("step_mode", kind, default="s", annotation=str))
+    return inspect.Signature(parameters)
