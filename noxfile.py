@@ -30,19 +30,19 @@ ONE_ARCHITECTURE = f"CMAKE_CUDA_ARCHITECTURES={os.environ.get('SJ_CUDA_ARCHITECT
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def kernels_wheel(session: nox.Session, cuda: str = "AUTO") -> Path:
+def kernels_wheel(session: nox.Session, cuda: str = "AUTO", *defines: str) -> Path:
     """Wheel of sj-kernels for this tree and this machine; built once for all sessions."""
-    if cuda == "AUTO" and not shutil.which("nvcc"):
-        session.log("No nvcc here: sj-kernels is built for the CPU only.")
-        cuda = "OFF"
+    settings = ";".join((f"SJ_CUDA={cuda}", ONE_ARCHITECTURE, *defines))
+    if cuda == "AUTO" and not tree.nvcc():
+        session.log("No nvcc found: sj-kernels is built for the CPU only.")
     sources = [tree.folder("sj-kernels"), ROOT / "cmake"]
-    state = tree.digest(sources, cuda, ONE_ARCHITECTURE, str(tree.compiler()))
+    state = tree.digest(sources, settings, str(tree.compiler()), str(tree.nvcc()))
     home = ROOT / ".nox" / "wheels" / state
     if not list(home.glob("*.whl")):
         session.run_install(
             *("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(home)),
             str(tree.folder("sj-kernels")),
-            env={"SKBUILD_CMAKE_DEFINE": f"SJ_CUDA={cuda};{ONE_ARCHITECTURE}"},
+            env={"SKBUILD_CMAKE_DEFINE": settings},
         )
     return next(home.glob("*.whl"))
 
@@ -208,3 +208,26 @@ def bench(session: nox.Session) -> None:
     options = [arg for arg in args if arg not in chosen]
     for script in chosen or sorted(file.name for file in folder.glob("bench_*.py")):
         session.run("python", str(folder / script), *options)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """The kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer (Linux)."""
+    runtime = tree.sanitizer_runtime()
+    if runtime is None:
+        session.skip("No GCC or Clang with an AddressSanitizer here.")
+    session.install("-c", str(PINS), "torch", *TEST_TOOLS)
+    session.install("--no-deps", str(kernels_wheel(session, "OFF", "SJ_SANITIZE=ON")))
+    # Python and torch were not built with it and leak by design: no leak check, and preloaded.
+    options = {"ASAN_OPTIONS": "detect_leaks=0:alloc_dealloc_mismatch=0", "LD_PRELOAD": runtime}
+    args = session.posargs or ["packages/sj-kernels/tests"]
+    session.run("pytest", "-n", "2", *args, env={**THREADS, **options, "SJ_SANITIZE": "1"})
+
+
+@nox.session
+def cuda(session: nox.Session) -> None:
+    """Everything that needs a GPU, on the torch of this environment's index; `-- -k name`."""
+    if not tree.nvcc():
+        session.skip("No nvcc here.")
+    install(session, *EVERYTHING, *TEST_TOOLS)
+    session.run("pytest", "-m", "cuda", "packages", "tests", *session.posargs)

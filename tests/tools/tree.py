@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -66,6 +67,25 @@ def compiler() -> str | None:
     """Path of a C++ compiler, or None where the machine has none."""
     wanted = os.environ.get("CXX", "").split()[:1]
     return next(filter(None, map(shutil.which, [*wanted, "c++", "g++", "clang++", "cl"])), None)
+
+
+def nvcc() -> str | None:
+    """Path of the CUDA compiler, or None; looked for where CMake looks."""
+    homes = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")] + ["/usr/local/cuda"]
+    folders = [os.path.join(home, "bin") for home in homes if home]
+    return shutil.which("nvcc") or shutil.which("nvcc", path=os.pathsep.join(folders))
+
+
+def sanitizer_runtime() -> str | None:
+    """The library of AddressSanitizer that goes with the compiler, to be preloaded."""
+    path = compiler()
+    if path is None or not sys.platform.startswith("linux"):
+        return None
+    for name in ("libasan.so", "libclang_rt.asan-x86_64.so"):
+        found = subprocess.run([path, f"-print-file-name={name}"], capture_output=True, text=True)
+        if os.path.isabs(found.stdout.strip()):
+            return os.path.realpath(found.stdout.strip())
+    return None
 
 
 def lowest(*instead: str) -> list[str]:
