@@ -1,0 +1,187 @@
+#pragma once
+// Rows between memory and arithmetic: half-precision conversion and non-temporal stores.
+// Round to nearest even; every finite half, subnormals included, survives the round trip.
+
+#include <cstdint>
+#include <cstring>
+
+#include "sj/launch.hpp"
+
+#if defined(__SSE2__) || defined(_M_X64)
+#include <immintrin.h>
+#define SJ_X86 1
+#endif
+
+#if defined(__clang__)
+#define SJ_LOOP _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define SJ_LOOP _Pragma("GCC ivdep")
+#elif defined(_MSC_VER)
+#define SJ_LOOP __pragma(loop(ivdep))
+#else
+#define SJ_LOOP
+#endif
+
+#if defined(_MSC_VER)
+#define SJ_NOINLINE __declspec(noinline)
+#else
+#define SJ_NOINLINE __attribute__((noinline))
+#endif
+
+namespace sj {
+inline namespace SJ_ABI {
+
+SJ_HD float half_to_float(uint16_t half) {
+    uint32_t magnitude = half & 0x7fffu;
+    uint32_t sign = uint32_t(half & 0x8000u) << 16;
+    uint32_t special = magnitude >= 0x7c00u ? 0x38000000u : 0u;  // infinities and NaN
+    uint32_t normal = (magnitude << 13) + 0x38000000u + special;
+    uint32_t tiny = bit_cast<uint32_t>(float(int32_t(magnitude)) * 5.9604644775390625e-8f);
+    return bit_cast<float>((magnitude < 0x400u ? tiny : normal) | sign);
+}
+
+SJ_HD uint16_t float_to_half(float value) {
+    uint32_t bits = bit_cast<uint32_t>(value);
+    uint32_t sign = (bits >> 16) & 0x8000u;
+    uint32_t magnitude = bits & 0x7fffffffu;
+    uint32_t normal = (magnitude + 0xc8000fffu + ((magnitude >> 13) & 1u)) >> 13;
+    uint32_t tiny = bit_cast<uint32_t>(bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+    uint32_t special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
+    uint32_t finite = magnitude < 0x38800000u ? tiny : normal;
+    return uint16_t((magnitude >= 0x47800000u ? special : finite) | sign);
+}
+
+SJ_HD float bfloat_to_float(uint16_t bfloat) { return bit_cast<float>(uint32_t(bfloat) << 16); }
+
+SJ_HD uint16_t float_to_bfloat(float value) {
+    uint32_t bits = bit_cast<uint32_t>(value);
+    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return uint16_t(value == value ? rounded : 0x7fc0u);
+}
+
+SJ_NOINLINE inline void load_half(const uint16_t* from, float* to, int64_t n) {
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 16 <= n; i += 16) {
+        __m256i packed = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i));
+        _mm512_storeu_ps(to + i, _mm512_cvtph_ps(packed));
+    }
+#elif defined(__F16C__)
+    for (; i + 8 <= n; i += 8) {
+        __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i));
+        _mm256_storeu_ps(to + i, _mm256_cvtph_ps(packed));
+    }
+#endif
+    SJ_LOOP
+    for (int64_t j = i; j < n; ++j) to[j] = half_to_float(from[j]);
+}
+
+SJ_NOINLINE inline void store_half(const float* from, uint16_t* to, int64_t n) {
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 16 <= n; i += 16) {
+        __m256i packed = _mm512_cvtps_ph(_mm512_loadu_ps(from + i), 0);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), packed);
+    }
+#elif defined(__F16C__)
+    for (; i + 8 <= n; i += 8) {
+        __m128i packed = _mm256_cvtps_ph(_mm256_loadu_ps(from + i), 0);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), packed);
+    }
+#endif
+    SJ_LOOP
+    for (int64_t j = i; j < n; ++j) to[j] = float_to_half(from[j]);
+}
+
+// Copies past the caches: an ordinary store would first read the line it overwrites.
+template <class R> SJ_NOINLINE void stream_row(const R* from, R* to, int64_t n) {
+    int64_t i = 0;
+#if defined(SJ_X86)
+    constexpr int64_t kStep = 64 / sizeof(R);
+    int64_t head = int64_t((64 - (reinterpret_cast<uintptr_t>(to) & 63)) & 63) / int64_t(sizeof(R));
+    if (head > n) head = n;
+    std::memcpy(to, from, std::size_t(head) * sizeof(R));
+    i = head;
+    for (; i + kStep <= n; i += kStep) {
+        const float* source = reinterpret_cast<const float*>(from + i);
+        float* target = reinterpret_cast<float*>(to + i);
+#if defined(__AVX512F__)
+        _mm512_stream_ps(target, _mm512_loadu_ps(source));
+#elif defined(__AVX__)
+        _mm256_stream_ps(target, _mm256_loadu_ps(source));
+        _mm256_stream_ps(target + 8, _mm256_loadu_ps(source + 8));
+#else
+        for (int k = 0; k < 16; k += 4) _mm_stream_ps(target + k, _mm_loadu_ps(source + k));
+#endif
+    }
+#endif
+    std::memcpy(to + i, from + i, std::size_t(n - i) * sizeof(R));
+}
+
+inline void stream_fence() {
+#if defined(SJ_X86)
+    _mm_sfence();
+#endif
+}
+
+inline void prefetch_row(const void* row, int64_t bytes) {
+#if defined(__GNUC__)
+    const char* p = static_cast<const char*>(row);
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
+#else
+    (void)row;
+    (void)bytes;
+#endif
+}
+
+// Row access to an array of `dtype` whose arithmetic is done in R.
+template <class R> struct Rows {
+    DType dtype;
+    bool stream;
+
+    static constexpr DType native() { return sizeof(R) == 8 ? DType::f64 : DType::f32; }
+    int64_t size() const { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
+
+    // The row itself, or its conversion in `buffer`.
+    const R* load(const void* base, int64_t at, R* buffer, int64_t n) const {
+        if (dtype == native()) return static_cast<const R*>(base) + at;
+        const uint16_t* row = static_cast<const uint16_t*>(base) + at;
+        if constexpr (sizeof(R) == 4) {
+            if (dtype == DType::f16) {
+                load_half(row, buffer, n);
+            } else {
+                SJ_LOOP
+                for (int64_t i = 0; i < n; ++i) buffer[i] = bfloat_to_float(row[i]);
+            }
+        }
+        return buffer;
+    }
+
+    // Where to compute a row that `store` then completes.
+    R* target(void* base, int64_t at, R* buffer) const {
+        return dtype == native() && !stream ? static_cast<R*>(base) + at : buffer;
+    }
+
+    void store(void* base, int64_t at, const R* buffer, int64_t n) const {
+        if (dtype == native()) {
+            if (stream) stream_row(buffer, static_cast<R*>(base) + at, n);
+            return;
+        }
+        uint16_t* row = static_cast<uint16_t*>(base) + at;
+        if constexpr (sizeof(R) == 4) {
+            if (dtype == DType::f16) {
+                store_half(buffer, row, n);
+            } else {
+                SJ_LOOP
+                for (int64_t i = 0; i < n; ++i) row[i] = float_to_bfloat(buffer[i]);
+            }
+        }
+    }
+
+    void prefetch(const void* base, int64_t at, int64_t n) const {
+        prefetch_row(static_cast<const char*>(base) + at * size(), n * size());
+    }
+};
+
+}  // namespace SJ_ABI
+}  // namespace sj

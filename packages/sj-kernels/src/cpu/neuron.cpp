@@ -1,0 +1,253 @@
+// CPU driver, compiled once per instruction set: blocks of neurons outside, time inside, so that
+// states and the recomputed H stay in cache and every tensor crosses the memory bus once.
+
+#include "neuron.hpp"
+
+#include <type_traits>
+
+#include "parallel.hpp"
+#include "rows.hpp"
+
+namespace sj {
+inline namespace SJ_ABI {
+namespace {
+
+constexpr int64_t kBlock = 2048;              // neurons of a block, at most
+constexpr int64_t kAlign = 64;                // blocks start at multiples of it
+constexpr int64_t kHistoryBytes = 512 << 10;  // H of a block over all steps: half a typical L2
+constexpr int64_t kSerial = 32768;            // elements below which threads cost more than they give
+constexpr int64_t kStreamBytes = 4 << 20;     // outputs that would only flush the caches
+
+struct Plan {
+    int64_t block, tasks;
+    int threads;
+};
+
+Plan plan_of(const NeuronArgs& a, int64_t limit) {
+    Plan plan;
+    plan.threads = a.T * a.n < kSerial ? 1 : a.threads;
+    int64_t share = (a.n + plan.threads - 1) / plan.threads;
+    int64_t block = share < limit ? share : limit;
+    plan.block = (block + kAlign - 1) / kAlign * kAlign;
+    plan.tasks = (a.n + plan.block - 1) / plan.block;
+    return plan;
+}
+
+// Parameters with 1/tau read from the tensor of a learnable one.
+template <class R> void read_parameters(const NeuronArgs& a, double* p) {
+    for (int i = 0; i < 8; ++i) p[i] = a.p[i];
+    if (a.decay_ptr) p[0] = double(*static_cast<const R*>(a.decay_ptr));
+}
+
+template <class R, class N, class Reset> struct Run {
+    const NeuronArgs& a;
+    const N& neuron;
+    Reset reset;
+    Plan plan;
+    Rows<R> rows;
+    double* partial;
+
+    Run(const NeuronArgs& args, const N& n, int64_t limit, double* partial_sums)
+        : a(args), neuron(n), reset{R(args.v_reset)}, plan(plan_of(args, limit)), partial(partial_sums) {
+        rows.dtype = a.dtype;
+        rows.stream = a.T * a.n * rows.size() >= kStreamBytes;
+    }
+
+    // Where the state before the first step stands: in the caller's tensor, or filled into buffer.
+    const R* initial(const void* state, double fill, int64_t first, R* buffer, int64_t n) const {
+        if (state) return static_cast<const R*>(state) + first;
+        fill_row(R(fill), buffer, n);
+        return buffer;
+    }
+
+    template <class Th> void forward(int64_t first, int64_t n, Th th, R* buffers) const {
+        const int64_t b = plan.block;
+        R *x_buffer = buffers, *s_buffer = buffers + b, *fill = buffers + 2 * b;
+        R *w_fill = buffers + 3 * b, *scales = buffers + 4 * b;
+        if (a.scale_ptr) channel_row(static_cast<const R*>(a.scale_ptr), a, first, scales, n);
+        R* v_next = static_cast<R*>(a.v_next) + first;
+        R* w_next = N::kTwoStates ? static_cast<R*>(a.w_next) + first : nullptr;
+        const R* v = initial(a.v, a.v_fill, first, fill, n);
+        const R* w = N::kTwoStates ? initial(a.w, a.w_fill, first, w_fill, n) : nullptr;
+        for (int64_t t = 0; t < a.T; ++t) {
+            const int64_t at = t * a.n + first;
+            if (t + 1 < a.T) rows.prefetch(a.x, at + a.n, n);
+            const R* x = rows.load(a.x, at, x_buffer, n);
+            R* s = rows.target(a.s, at, s_buffer);
+            fire_row(neuron, reset, th, R(a.scale), x, v, w, v_next, w_next, s, n);
+            v = v_next;
+            w = w_next;
+            if (a.scale_ptr) scale_row(s, scales, s, n);
+            rows.store(a.s, at, s, n);
+            if (a.v_seq) {
+                R* to = static_cast<R*>(a.v_seq) + at;
+                if (rows.stream) stream_row(v, to, n);
+                else std::memcpy(to, v, std::size_t(n) * sizeof(R));
+            }
+        }
+        if (rows.stream) stream_fence();
+    }
+
+    template <bool kDetach, class Th>
+    void backward(int64_t first, int64_t n, Th th, R* buffers) const {
+        const int64_t b = plan.block;
+        R *x_buffer = buffers, *g_buffer = buffers + b, *v0 = buffers + 2 * b;
+        R *w0 = buffers + 3 * b, *scales = buffers + 4 * b, *gs = buffers + 5 * b;
+        R *g_v = buffers + 6 * b, *g_w = buffers + 7 * b, *v_row = buffers + 8 * b;
+        R *w_row = buffers + 9 * b, *acc = buffers + 10 * b, *gx_buffer = buffers + 11 * b;
+        R* history = buffers + 13 * b;  // row 12: thresholds
+
+        const R* v_first = initial(a.v, a.v_fill, first, v0, n);
+        const R* v = v_first;
+        const R* w = N::kTwoStates ? initial(a.w, a.w_fill, first, w0, n) : nullptr;
+        for (int64_t t = 0; t < a.T; ++t) {
+            const int64_t at = t * a.n + first;
+            if (t + 1 < a.T) rows.prefetch(a.x, at + a.n, n);
+            const R* x = rows.load(a.x, at, x_buffer, n);
+            replay_row(neuron, reset, th, x, v, w, v_row, w_row, history + t * b, n);
+            v = v_row;
+            w = w_row;
+        }
+
+        start(a.g_v_next, first, g_v, n);
+        if (N::kTwoStates) start(a.g_w_next, first, g_w, n);
+        if (N::kDecayGrad) fill_row(R(0), acc, n);
+        if (a.scale_ptr) channel_row(static_cast<const R*>(a.scale_ptr), a, first, scales, n);
+        if (!a.g_s) fill_row(R(0), g_buffer, n);
+        for (int64_t t = a.T - 1; t >= 0; --t) {
+            const int64_t at = t * a.n + first;
+            if (t > 0 && a.g_s) rows.prefetch(a.g_s, at - a.n, n);
+            const R* h = history + t * b;
+            const R* g_s = a.g_s ? rows.load(a.g_s, at, g_buffer, n) : g_buffer;
+            if (a.g_s && a.scale_ptr) {
+                scale_row(g_s, scales, g_buffer, n);
+                g_s = g_buffer;
+            }
+            if (a.g_v_seq) add_row(static_cast<const R*>(a.g_v_seq) + at, g_v, n);
+            surrogate_row(a.surrogate, a.surrogate_p, th, h, gs, n);
+            const R* v_before = nullptr;
+            if constexpr (N::kNonlinear) {
+                v_before = t == 0 ? v_first : v_row;
+                if (t > 0) reset_row(reset, th, history + (t - 1) * b, v_row, n);
+            }
+            const R* x = nullptr;
+            if constexpr (N::kDecayGrad) x = rows.load(a.x, at, x_buffer, n);
+            R* g_x = rows.target(a.g_x, at, gx_buffer);
+            back_row<R, kDetach>(neuron, reset, th, R(a.scale), h, gs, g_s, v_before, x, g_v, g_w,
+                                 g_x, acc, n);
+            rows.store(a.g_x, at, g_x, n);
+        }
+        if (rows.stream) stream_fence();
+        finish(a.g_v, first, g_v, n);
+        if (N::kTwoStates) finish(a.g_w, first, g_w, n);
+        if (N::kDecayGrad) sum_decay(first, acc, n);
+    }
+
+    static void start(const void* gradient, int64_t first, R* row, int64_t n) {
+        if (gradient)
+            std::memcpy(row, static_cast<const R*>(gradient) + first, std::size_t(n) * sizeof(R));
+        else
+            fill_row(R(0), row, n);
+    }
+
+    static void finish(void* gradient, int64_t first, const R* row, int64_t n) {
+        if (gradient)
+            std::memcpy(static_cast<R*>(gradient) + first, row, std::size_t(n) * sizeof(R));
+    }
+
+    // One sum per kAlign neurons, whatever the blocks: the result does not depend on the threads.
+    void sum_decay(int64_t first, const R* acc, int64_t n) const {
+        for (int64_t i = 0; i < n; i += kAlign) {
+            double sum = 0;
+            for (int64_t j = i; j < n && j < i + kAlign; ++j) sum += double(acc[j]);
+            partial[(first + i) / kAlign] = sum;
+        }
+    }
+
+    // Calls body(first, n, threshold, buffers) for block `task`.
+    template <class Body> void block(int64_t task, int64_t rows_of_buffer, Body&& body) const {
+        const int64_t first = task * plan.block;
+        const int64_t n = a.n - first < plan.block ? a.n - first : plan.block;
+        Scratch scratch(std::size_t((rows_of_buffer + 13) * plan.block) * sizeof(R));
+        R* buffers = static_cast<R*>(scratch.data());
+        if (a.v_th_ptr) {
+            R* thresholds = buffers + 12 * plan.block;
+            channel_row(static_cast<const R*>(a.v_th_ptr), a, first, thresholds, n);
+            body(first, n, RowThreshold<R>{thresholds}, buffers);
+        } else {
+            body(first, n, OneThreshold<R>{R(a.v_th)}, buffers);
+        }
+    }
+
+    static void forward_task(void* self, int64_t task) {
+        const Run& run = *static_cast<const Run*>(self);
+        run.block(task, 0, [&](int64_t first, int64_t n, auto th, R* buffers) {
+            run.forward(first, n, th, buffers);
+        });
+    }
+
+    static void backward_task(void* self, int64_t task) {
+        const Run& run = *static_cast<const Run*>(self);
+        run.block(task, run.a.T, [&](int64_t first, int64_t n, auto th, R* buffers) {
+            if (run.a.detach) run.template backward<true>(first, n, th, buffers);
+            else run.template backward<false>(first, n, th, buffers);
+        });
+    }
+};
+
+template <class R> void forward_as(const NeuronArgs& a) {
+    double p[8];
+    read_parameters<R>(a, p);
+    dispatch_neuron<R>(a, p, false, [&](const auto& neuron) {
+        using N = std::decay_t<decltype(neuron)>;
+        if (a.hard) {
+            Run<R, N, HardReset<R>> run(a, neuron, kBlock, nullptr);
+            parallel_for(run.plan.tasks, run.plan.threads, run.forward_task, &run);
+        } else {
+            Run<R, N, SoftReset<R>> run(a, neuron, kBlock, nullptr);
+            parallel_for(run.plan.tasks, run.plan.threads, run.forward_task, &run);
+        }
+    });
+}
+
+template <class R> void backward_as(const NeuronArgs& a) {
+    double p[8];
+    read_parameters<R>(a, p);
+    int64_t limit = kHistoryBytes / (a.T * int64_t(sizeof(R)));
+    if (limit > kBlock) limit = kBlock;
+    if (limit < kAlign) limit = kAlign;
+    const int64_t sums = a.g_decay ? (a.n + kAlign - 1) / kAlign : 0;
+    double* partials = static_cast<double*>(a.partial);
+    dispatch_neuron<R>(a, p, a.g_decay != nullptr, [&](const auto& neuron) {
+        using N = std::decay_t<decltype(neuron)>;
+        if (a.hard) {
+            Run<R, N, HardReset<R>> run(a, neuron, limit, partials);
+            parallel_for(run.plan.tasks, run.plan.threads, run.backward_task, &run);
+        } else {
+            Run<R, N, SoftReset<R>> run(a, neuron, limit, partials);
+            parallel_for(run.plan.tasks, run.plan.threads, run.backward_task, &run);
+        }
+    });
+    if (a.g_decay) {
+        double total = 0;
+        for (int64_t i = 0; i < sums; ++i) total += partials[i];
+        *static_cast<double*>(a.g_decay) = total;
+    }
+}
+
+void forward(const NeuronArgs& a) {
+    if (a.dtype == DType::f64) forward_as<double>(a);
+    else forward_as<float>(a);
+}
+
+void backward(const NeuronArgs& a) {
+    if (a.dtype == DType::f64) backward_as<double>(a);
+    else backward_as<float>(a);
+}
+
+}  // namespace
+
+Driver cpu_driver() { return Driver{forward, backward}; }
+
+}  // namespace SJ_ABI
+}  // namespace sj

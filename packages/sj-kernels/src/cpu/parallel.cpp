@@ -1,0 +1,146 @@
+#include "parallel.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+#if defined(_WIN32)
+#include <malloc.h>
+#else
+#include <dlfcn.h>
+#endif
+
+namespace sj {
+namespace {
+
+using GompParallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
+
+GompParallel find_gomp() {
+#if defined(_WIN32)
+    return nullptr;
+#else
+    return reinterpret_cast<GompParallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+#endif
+}
+
+GompParallel gomp() {
+    static const GompParallel found = find_gomp();
+    return found;
+}
+
+struct Team {
+    std::atomic<int64_t> next{0};
+    int64_t tasks;
+    void (*task)(void*, int64_t);
+    void* context;
+};
+
+void work(void* data) {
+    Team& team = *static_cast<Team*>(data);
+    FlushToZero mode;
+    for (;;) {
+        int64_t i = team.next.fetch_add(1, std::memory_order_relaxed);
+        if (i >= team.tasks) return;
+        team.task(team.context, i);
+    }
+}
+
+void* aligned(std::size_t bytes) {
+    bytes = (bytes + 63) / 64 * 64;
+#if defined(_WIN32)
+    void* p = _aligned_malloc(bytes, 64);
+#else
+    void* p = std::aligned_alloc(64, bytes);
+#endif
+    if (!p) throw std::bad_alloc();
+    return p;
+}
+
+void release(void* p) {
+#if defined(_WIN32)
+    _aligned_free(p);
+#else
+    std::free(p);
+#endif
+}
+
+constexpr std::size_t kKept = std::size_t(2) << 20;
+
+struct Kept {
+    void* data = nullptr;
+    std::size_t bytes = 0;
+    bool busy = false;
+    ~Kept() { release(data); }
+};
+
+Kept& kept() {
+    static thread_local Kept k;
+    return k;
+}
+
+}  // namespace
+
+void parallel_for(int64_t tasks, int threads, void (*task)(void*, int64_t), void* context) {
+    Team team;
+    team.tasks = tasks;
+    team.task = task;
+    team.context = context;
+    int wanted = int(std::min<int64_t>(threads, tasks));
+    if (wanted <= 1) {
+        work(&team);
+    } else if (gomp()) {
+        gomp()(work, &team, unsigned(wanted), 0);
+    } else {
+        std::vector<std::thread> helpers;
+        for (int i = 1; i < wanted; ++i) helpers.emplace_back(work, &team);
+        work(&team);
+        for (std::thread& helper : helpers) helper.join();
+    }
+}
+
+const char* parallel_backend() { return gomp() ? "openmp" : "std::thread"; }
+
+Scratch::Scratch(std::size_t bytes) {
+    Kept& k = kept();
+    owned_ = bytes > kKept || k.busy;
+    if (owned_) {
+        data_ = aligned(bytes);
+        return;
+    }
+    if (k.bytes < bytes) {
+        release(k.data);
+        k.data = nullptr;
+        k.bytes = 0;
+        k.data = aligned(bytes);
+        k.bytes = bytes;
+    }
+    k.busy = true;
+    data_ = k.data;
+}
+
+Scratch::~Scratch() {
+    if (owned_) release(data_);
+    else kept().busy = false;
+}
+
+#if defined(__x86_64__) || defined(_M_X64)
+FlushToZero::FlushToZero() : saved_(_mm_getcsr()) { _mm_setcsr(unsigned(saved_) | 0x8040u); }
+FlushToZero::~FlushToZero() { _mm_setcsr(unsigned(saved_)); }
+#elif defined(__aarch64__) && defined(__GNUC__)
+FlushToZero::FlushToZero() {
+    asm volatile("mrs %0, fpcr" : "=r"(saved_));
+    asm volatile("msr fpcr, %0" : : "r"(saved_ | (uint64_t(1) << 24)));
+}
+FlushToZero::~FlushToZero() { asm volatile("msr fpcr, %0" : : "r"(saved_)); }
+#else
+FlushToZero::FlushToZero() : saved_(0) {}
+FlushToZero::~FlushToZero() {}
+#endif
+
+}  // namespace sj

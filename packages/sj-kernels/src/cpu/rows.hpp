@@ -1,0 +1,110 @@
+#pragma once
+// The step of step.hpp over a row of neurons: innermost loops, vectorised by the compiler.
+
+#include "convert.hpp"
+#include "sj/step.hpp"
+
+namespace sj {
+inline namespace SJ_ABI {
+
+// A threshold per neuron or one for all; both give th(i).
+template <class R> struct OneThreshold {
+    R value;
+    SJ_HD R operator()(int64_t) const { return value; }
+};
+template <class R> struct RowThreshold {
+    const R* value;
+    SJ_HD R operator()(int64_t i) const { return value[i]; }
+};
+
+// s[i] = spike ? scale : 0. The state rows before and after may be the same.
+template <class R, class N, class Reset, class Th>
+inline void fire_row(const N& neuron, const Reset& reset, Th th, R scale, const R* x, const R* v,
+                     const R* w, R* v_next, R* w_next, R* s, int64_t n) {
+    SJ_LOOP
+    for (int64_t i = 0; i < n; ++i) {
+        R h, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
+        bool spike = step_forward(neuron, reset, x[i], th(i), vi, wi, h);
+        v_next[i] = vi;
+        if constexpr (N::kTwoStates) w_next[i] = wi;
+        s[i] = spike ? scale : R(0);
+    }
+}
+
+// The same steps once more, for H.
+template <class R, class N, class Reset, class Th>
+inline void replay_row(const N& neuron, const Reset& reset, Th th, const R* x, const R* v,
+                       const R* w, R* v_next, R* w_next, R* h, int64_t n) {
+    SJ_LOOP
+    for (int64_t i = 0; i < n; ++i) {
+        R hi, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
+        step_forward(neuron, reset, x[i], th(i), vi, wi, hi);
+        v_next[i] = vi;
+        if constexpr (N::kTwoStates) w_next[i] = wi;
+        h[i] = hi;
+    }
+}
+
+// gs = g'(h - v_th). The choice of the surrogate is made once per row and costs nothing; not inlined,
+// since 16 loops in every neuron's backward would multiply the size of the library.
+template <class R, class Th>
+SJ_NOINLINE void surrogate_row(Surrogate id, const double* p, Th th, const R* h, R* gs, int64_t n) {
+    dispatch_surrogate<R>(id, p, [&](auto surrogate) {
+        SJ_LOOP
+        for (int64_t i = 0; i < n; ++i) gs[i] = surrogate(h[i] - th(i));
+    });
+}
+
+template <class R, class Reset, class Th>
+inline void reset_row(const Reset& reset, Th th, const R* h, R* v, int64_t n) {
+    SJ_LOOP
+    for (int64_t i = 0; i < n; ++i) v[i] = reset.apply(h[i] - th(i) >= R(0), h[i], th(i));
+}
+
+// acc[i] sums the gradient of 1/tau over time (learnable decay only).
+template <class R, bool kDetach, class N, class Reset, class Th>
+inline void back_row(const N& neuron, const Reset& reset, Th th, R scale, const R* h, const R* gs,
+                     const R* g_s, const R* v_before, const R* x, R* g_v, R* g_w, R* g_x, R* acc,
+                     int64_t n) {
+    SJ_LOOP
+    for (int64_t i = 0; i < n; ++i) {
+        R gv = g_v[i], gw = N::kTwoStates ? g_w[i] : R(0), vb = N::kNonlinear ? v_before[i] : R(0);
+        R g_h = step_backward<R, kDetach>(neuron, reset, h[i], gs[i], g_s[i] * scale, th(i), vb, gv,
+                                          gw);
+        g_v[i] = gv;
+        if constexpr (N::kTwoStates) g_w[i] = gw;
+        if constexpr (N::kDecayGrad) acc[i] += g_h * neuron.dh_ddecay(vb, x[i]);
+        g_x[i] = g_h * neuron.dh_dx();
+    }
+}
+
+template <class R> inline void scale_row(const R* a, const R* b, R* product, int64_t n) {
+    SJ_LOOP
+    for (int64_t i = 0; i < n; ++i) product[i] = a[i] * b[i];
+}
+
+template <class R> inline void add_row(const R* a, R* sum, int64_t n) {
+    SJ_LOOP
+    for (int64_t i = 0; i < n; ++i) sum[i] += a[i];
+}
+
+template <class R> inline void fill_row(R value, R* row, int64_t n) {
+    SJ_LOOP
+    for (int64_t i = 0; i < n; ++i) row[i] = value;
+}
+
+// Values of the channels of neurons first .. first + n.
+template <class R>
+inline void channel_row(const R* values, const NeuronArgs& a, int64_t first, R* row, int64_t n) {
+    int64_t rest = first % a.inner, channel = (first / a.inner) % a.channels;
+    for (int64_t i = 0; i < n;) {
+        int64_t run = a.inner - rest < n - i ? a.inner - rest : n - i;
+        for (int64_t j = 0; j < run; ++j) row[i + j] = values[channel];
+        i += run;
+        rest = 0;
+        if (++channel == a.channels) channel = 0;
+    }
+}
+
+}  // namespace SJ_ABI
+}  // namespace sj
