@@ -189,7 +189,7 @@ class LatencyEncoder(StatefulEncoder):
 class PeriodicEncoder(StatefulEncoder):
     """Replays a given spike train, step by step, again and again.
 
-    Shapes: `spike` `(T, *)`; per call `(*)`, or that expanded to the shape of the first input given.
+    Shapes: `spike` `(T, *)`; per call `(*)`, or that expanded to the shape of the first input.
 
     Errors: TypeError if `spike` is no tensor; ValueError if it has no step, or if it does not
     broadcast to the input's shape.

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sj_core import backend as _backend
-from sj_core import surrogate
+from sj_core import backend as _backend, surrogate
 from sj_core.base import MemoryModule, state_dtype
 
 
