@@ -152,7 +152,7 @@ def run_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor:
         states[1],
         neuron=node.native_name,
         params=node.native_params(),
-        v_threshold=node.v_threshold,
+        v_threshold=node.native_threshold(x, step_shape),
         v_reset=node.v_reset,
         surrogate=type(surrogate).__name__,
         surrogate_params=surrogate.params(),
@@ -160,6 +160,7 @@ def run_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor:
         multi_step=multi_step,
         decay=node.native_decay(x),
         store_v_seq=node.store_v_seq and multi_step,
+        output_scale=node.native_output_scale(x, step_shape),
     )
     for name, value in zip(node.native_memories, (v, w), strict=False):
         setattr(node, name, value)

@@ -80,6 +80,14 @@ class BaseNode(MemoryModule):
         """The numbers of the charge that sj-kernels takes, in its order."""
         return ()
 
+    def native_threshold(self, x: Tensor, step_shape: torch.Size) -> float | Tensor:
+        """The threshold that sj-kernels takes: a number, or one per channel (axis 1 of a step)."""
+        return self.v_threshold
+
+    def native_output_scale(self, x: Tensor, step_shape: torch.Size) -> float | Tensor | None:
+        """The height of a spike that sj-kernels writes, as `native_threshold`; None: 1."""
+        return None
+
     def native_decay(self, x: Tensor) -> Tensor | None:
         """The learnable 1/tau that sj-kernels takes, if this node has one."""
         return None
