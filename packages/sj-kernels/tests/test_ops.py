@@ -1,4 +1,4 @@
-"""The registered ops: schema, fake, autograd, torch.compile, torch.func; equal to the eager path."""
+"""The registered ops: schema, fake, autograd, torch.compile, torch.func; equal to eager mode."""
 
 import pytest
 import torch

@@ -30,7 +30,7 @@ def geometry(x: Tensor, multi_step: bool) -> Geometry:
     """Check x and bring it into a layout that the kernels take."""
     if x.dtype not in DTYPES:
         raise TypeError(
-            f"`x` (dtype {x.dtype}) must be float16, bfloat16, float32 or float64; convert it first."
+            f"`x` (dtype {x.dtype}) must be float16, bfloat16, float32 or float64: convert it."
         )
     if multi_step and x.dim() == 0:
         raise ValueError("`x` (shape []) must be [T, *] for a multi-step call.")
