@@ -146,7 +146,7 @@ def run_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor:
             state = state if state.dtype == dtype else state.to(dtype)
         states[index] = state
     surrogate = node.surrogate_function
-    spike, v, w, v_seq = module.neuron(
+    spike, v, w, v_seq = module.ops.neuron(
         x,
         states[0],
         states[1],
