@@ -148,8 +148,7 @@ class StepModeContainer(SingleStepChildren, nn.Sequential, base.StepModule):
 
     def __init__(self, stateful: bool, *args: Any, step_mode: str = "s") -> None:
         if args and isinstance(args[0], str):  # StepModeContainer(stateful, step_mode, *modules)
-            step_mode = args[0]
-            args = args[1:]
+            step_mode, args = str(args[0]), args[1:]
         super().__init__(*args)
         if not isinstance(stateful, bool):
             raise TypeError(f"`stateful` (={stateful!r}) must be True or False.")
@@ -161,7 +160,7 @@ class StepModeContainer(SingleStepChildren, nn.Sequential, base.StepModule):
 
     def __getitem__(self, idx: Any) -> Any:
         if isinstance(idx, slice):
-            part = nn.Sequential(*self)[idx]
+            part = list(self.children())[idx]
             return type(self)(self.stateful, *part, step_mode=self.step_mode)
         return super().__getitem__(idx)
 
