@@ -1,0 +1,130 @@
+"""Checkpoints that survive a kill at any moment and tell when they are damaged."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from sj_train.fit.errors import RunError
+from sj_train.fit.history import write_metrics
+
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+FOLDER = "checkpoints"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, tensors on the CPU; no code in it is ever run.
+
+    Raises:
+        RunError: the file is missing, cut short, has flipped bits, or holds more than data.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if broken := archive.testzip():
+                raise RunError(f"Checkpoint `{path}` is damaged: wrong checksum of `{broken}`.")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise RunError(f"Checkpoint `{path}` is missing.") from error
+    except (zipfile.BadZipFile, pickle.UnpicklingError, OSError, EOFError, RuntimeError) as error:
+        if isinstance(error, RunError):
+            raise
+        reason = (str(error).strip().splitlines() or ["unreadable"])[0].rstrip(".")
+        raise RunError(f"Checkpoint `{path}` is damaged: {reason}.") from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise RunError(f"Checkpoint `{path}` is damaged: it holds no `state_dict`.")
+    return content
+
+
+def newest_intact(run: Path) -> tuple[Path, list[str]]:
+    """The newest readable checkpoint of a run, and what was wrong with newer ones.
+
+    Raises:
+        RunError: the run has no readable checkpoint.
+    """
+    complaints = []
+    for name in (LAST, PREVIOUS, BEST):
+        path = run / FOLDER / name
+        if not path.exists() and name != LAST:
+            continue
+        try:
+            read_checkpoint(path)
+        except RunError as error:
+            complaints.append(str(error))
+        else:
+            return path, complaints
+    raise RunError(" ".join([*complaints, f"`{run}` has no checkpoint to go on from."]))
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes to a temporary file, flushes it to the disk, renames; reads with `weights_only`."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.tmp")
+        with temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+
+class RunCheckpoint(Checkpoint):
+    """After every epoch: metrics.csv, and the last, the one before and the best checkpoint.
+
+    Best is the highest accuracy on the validation data, then the lowest loss there.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.best: list[float] = []
+
+    def path(self, name: str) -> Path:
+        """Where the checkpoint `name` of this run is."""
+        return self.run / FOLDER / name
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        row = pl_module.history[-1]
+        score = [row.get("val_accuracy", 0.0), -row.get("val_loss", 0.0)]
+        is_best = not self.best or score >= self.best
+        if is_best:
+            self.best = score
+        if trainer.is_global_zero:
+            write_metrics(self.run / "metrics.csv", pl_module.history)
+            if self.path(LAST).exists():
+                duplicate(self.path(LAST), self.path(PREVIOUS))
+        trainer.save_checkpoint(self.path(LAST))
+        if is_best and trainer.is_global_zero:
+            duplicate(self.path(LAST), self.path(BEST))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+
+def duplicate(source: Path, target: Path) -> None:
+    """Copies a file in place of another one, with no moment without either.
+
+    A copy and no second name: damage to one of them must not reach the other.
+    """
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.copyfile(source, temporary)
+    os.replace(temporary, target)

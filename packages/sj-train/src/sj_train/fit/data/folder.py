@@ -1,0 +1,80 @@
+"""Images in folders: one sub-folder per class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sj_train.fit.data.arrays import SPLIT_SEED, DataSplits, stratified_split
+from sj_train.fit.errors import ConfigError, require
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+
+
+class ImageFolder(Dataset[tuple[Tensor, Tensor]]):
+    """Images read from disk when asked for, as float `[3, H, W]` in [0, 1]."""
+
+    def __init__(self, paths: Sequence[Path], labels: Tensor, size: tuple[int, int]) -> None:
+        self.paths, self.labels, self.size = list(paths), labels, size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        pil: Any = require("PIL.Image", "pillow", "An image folder")
+        with pil.open(self.paths[index]) as file:
+            image = file.convert("RGB")
+        if image.size != self.size:
+            image = image.resize(self.size, pil.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(image, dtype=np.float32) / 255.0)
+        return pixels.permute(2, 0, 1), self.labels[index]
+
+
+def load_folder(root: Path, image_size: int) -> DataSplits:
+    """The images below `root`, split class by class.
+
+    Raises:
+        ConfigError: fewer than two classes, a class with fewer than ten images, or images of
+            different sizes without `image_size`.
+    """
+    pil: Any = require("PIL.Image", "pillow", "An image folder")
+    classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        members = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if len(members) < 10:
+            rule = f"must hold at least 10 images per class; `{name}` has {len(members)}"
+            raise ConfigError("data", root, rule)
+        paths += members
+        labels += [label] * len(members)
+    if len(classes) < 2:
+        raise ConfigError("data", root, "must hold one sub-folder of images per class")
+    size = (image_size, image_size)
+    if not image_size:
+        size = _common_size(root, paths, pil)
+    y = torch.tensor(labels)
+    parts = stratified_split(y, (0.1, 0.2), SPLIT_SEED)
+    sets = [ImageFolder([paths[i] for i in part.tolist()], y[part], size) for part in parts]
+    return DataSplits(root.name, *sets, shape=(3, size[1], size[0]), classes=classes)
+
+
+def _common_size(root: Path, paths: list[Path], pil: Any) -> tuple[int, int]:
+    sizes: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        with pil.open(path) as image:
+            sizes.setdefault(image.size, path)
+        if len(sizes) > 1:
+            (a, one), (b, two) = sizes.items()
+            rule = (
+                f"must hold images of one size; `{one.name}` is {a[0]}x{a[1]} and `{two.name}`"
+                f" {b[0]}x{b[1]}: give `--image-size`"
+            )
+            raise ConfigError("data", root, rule)
+    return next(iter(sizes))

@@ -1,0 +1,159 @@
+"""One run from start to end: data, network, training, test, figure."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from sj_train.fit.checkpoint import BEST, FOLDER, newest_intact, read_checkpoint
+from sj_train.fit.config import FitConfig
+from sj_train.fit.data import FitData
+from sj_train.fit.errors import RunError
+from sj_train.fit.figure import draw_run
+from sj_train.fit.module import SpikingClassifier
+from sj_train.fit.trainer import make_trainer
+
+RUN_VARIABLE = "SJ_TRAIN_RUN"
+
+
+class Interrupted(Exception):
+    """Training was stopped from outside, by Ctrl-C or SIGTERM; `code` is the exit status."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
+def new_run(config: FitConfig, out: str | None) -> Path:
+    """Makes the run folder: `out`, or the next free number in `runs`.
+
+    Raises:
+        RunError: `out` holds a run already.
+    """
+    if inherited := os.environ.get(RUN_VARIABLE):
+        # The other processes of a distributed run are started with this environment.
+        return Path(inherited)
+    if out is not None:
+        run = Path(out)
+        if (run / "config.json").exists():
+            raise RunError(f"`--output` (={run}) holds a run already: resume it, or name another.")
+        run.mkdir(parents=True, exist_ok=True)
+    else:
+        data = Path(config.data).stem
+        stem = f"{data}-{config.model}-{config.neuron}-{config.method}"
+        run = _next_free(Path("runs"), stem)
+    config.save(run / "config.json")
+    return run
+
+
+def _next_free(parent: Path, stem: str) -> Path:
+    number = 1
+    while True:
+        run = parent / f"{stem}-{number:03d}"
+        try:
+            run.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return run
+
+
+def build(config: FitConfig) -> tuple[SpikingClassifier, FitData]:
+    """The network and the data of a run; weights are drawn from the seed."""
+    # Says no to a device or strategy before the data are read and a folder is made.
+    make_trainer(config, Path(), progress=False, log=False)
+    data = FitData(config)
+    splits = data.splits
+    torch.manual_seed(config.seed)
+    module = SpikingClassifier(
+        config.to_dict(), list(splits.shape), len(splits.classes), splits.temporal
+    )
+    return module, data
+
+
+def fit(
+    module: SpikingClassifier,
+    data: FitData,
+    run: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    say: Any = print,
+) -> dict[str, Any]:
+    """Trains, tests the best checkpoint, writes `results.json` and `figure.png`.
+
+    Raises:
+        Interrupted: stopped by Ctrl-C or SIGTERM.
+        RunError: nothing to resume from.
+    """
+    checkpoint = None
+    if resume:
+        checkpoint, complaints = newest_intact(run)
+        for complaint in complaints:
+            say(f"{complaint} Going on from `{checkpoint}`.")
+    trainer = make_trainer(module.config, run, progress=progress)
+    os.environ[RUN_VARIABLE] = str(run.resolve())
+    try:
+        if trainer.is_global_zero:
+            say(describe(module, data, run))
+        started = time.perf_counter()
+        _train(trainer, module, data, checkpoint)
+        seconds = time.perf_counter() - started
+    finally:
+        os.environ.pop(RUN_VARIABLE, None)
+    results = {**test(trainer, module, data, run), "seconds": round(seconds, 2)}
+    if trainer.is_global_zero:
+        (run / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        draw_run(module, data, results, run / "figure.png")
+    return results
+
+
+def _train(
+    trainer: pl.Trainer, module: SpikingClassifier, data: FitData, checkpoint: Path | None
+) -> None:
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    except SystemExit as stop:
+        if not trainer.interrupted:
+            raise
+        raise Interrupted(143 if trainer.received_sigterm else 130) from stop
+    if trainer.interrupted:
+        raise Interrupted(130)
+
+
+def test(
+    trainer: pl.Trainer, module: SpikingClassifier, data: FitData, run: Path
+) -> dict[str, Any]:
+    """Loads the best checkpoint into the network and tests it."""
+    best = read_checkpoint(run / FOLDER / BEST)
+    module.load_state_dict(best["state_dict"])
+    trainer.test(module, datamodule=data, verbose=False)
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {
+        "test_accuracy": metrics["test_accuracy"],
+        "test_loss": metrics["test_loss"],
+        "firing_rate": metrics["test_rate"],
+        "best_epoch": int(best["history"][-1]["epoch"]),
+        "epochs": int(trainer.current_epoch),
+        "parameters": sum(p.numel() for p in module.net.parameters()),
+    }
+
+
+def describe(module: SpikingClassifier, data: FitData, run: Path) -> str:
+    """What is going to be trained, in two lines."""
+    config, splits = module.config, data.splits
+    parts = [len(part) for part in (splits.train, splits.val, splits.test)]  # type: ignore[arg-type]
+    parameters = sum(p.numel() for p in module.net.parameters())
+    return (
+        f"{splits.name}: {parts[0]} training, {parts[1]} validation, {parts[2]} test samples of"
+        f" shape {list(splits.shape)}\n"
+        f"{config.model} of {config.neuron} neurons, {parameters:,} parameters,"
+        f" T={config.time_steps}, {config.encoder} encoding, {config.method}, seed {config.seed}\n"
+        f"run folder: {run}"
+    )

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+
+from sj_train.fit import ConfigError
+from sj_train.fit.data.folder import load_folder
+
+image = pytest.importorskip("PIL.Image", reason="needs the extra sj-train[fit]")
+
+
+def write(folder, count, size=(6, 4), value=0):
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pixels = np.full((size[1], size[0], 3), value + number, np.uint8)
+        image.fromarray(pixels).save(folder / f"{number:03d}.png")
+
+
+def test_classes_are_the_sub_folders(tmp_path):
+    write(tmp_path / "b", 20, value=100)
+    write(tmp_path / "a", 10, value=0)
+    splits = load_folder(tmp_path, 0)
+    assert splits.classes == ["a", "b"]
+    assert splits.shape == (3, 4, 6)
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [21, 3, 6]
+    for part in (splits.train, splits.val, splits.test):
+        for x, y in part:
+            assert x.dtype == torch.float32
+            assert (x * 255 >= 100).all() == bool(y)
+
+
+def test_images_are_resized_when_asked(tmp_path):
+    write(tmp_path / "a", 10)
+    write(tmp_path / "b", 10, size=(9, 9))
+    with pytest.raises(ConfigError, match=r"6x4 and .* 9x9: give `--image-size`"):
+        load_folder(tmp_path, 0)
+    splits = load_folder(tmp_path, 12)
+    assert splits.train[0][0].shape == (3, 12, 12)
+
+
+def test_too_few_classes_or_images_is_an_error(tmp_path):
+    write(tmp_path / "a", 10)
+    with pytest.raises(ConfigError, match="one sub-folder of images per class"):
+        load_folder(tmp_path, 0)
+    write(tmp_path / "b", 3)
+    with pytest.raises(ConfigError, match="`b` has 3"):
+        load_folder(tmp_path, 0)

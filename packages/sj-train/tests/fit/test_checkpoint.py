@@ -1,0 +1,114 @@
+import os
+import pickle
+import shutil
+
+import pytest
+import torch
+
+pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
+
+from sj_train.fit import RunError
+from sj_train.fit.checkpoint import AtomicCheckpointIO, duplicate, newest_intact, read_checkpoint
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    for number, name in enumerate(("best.ckpt", "previous.ckpt", "last.ckpt")):
+        content = {"state_dict": {"w": torch.full((200,), float(number))}, "epoch": number}
+        AtomicCheckpointIO().save_checkpoint(content, folder / name)
+    return tmp_path / "run"
+
+
+def test_what_is_written_is_read(run):
+    content = read_checkpoint(run / "checkpoints" / "last.ckpt")
+    assert torch.equal(content["state_dict"]["w"], torch.full((200,), 2.0))
+    assert sorted(os.listdir(run / "checkpoints")) == ["best.ckpt", "last.ckpt", "previous.ckpt"]
+
+
+def test_a_failed_write_leaves_the_old_file(run, monkeypatch):
+    path = run / "checkpoints" / "last.ckpt"
+    before = path.read_bytes()
+
+    def full_disk(content, file):
+        file.write(b"half a checkpoint")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {}}, path)
+    assert path.read_bytes() == before
+
+
+def cut(path):
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def flip(path):
+    # In the middle of the stored weights, where no structure tells.
+    data = bytearray(path.read_bytes())
+    position = data.find(torch.full((4,), 2.0).numpy().tobytes()) + 100
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def foreign(path):
+    torch.save([1, 2], path)
+
+
+class Payload:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+def hostile(path):
+    torch.save({"state_dict": {}, "payload": Payload()}, path)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, empty, foreign, hostile])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
+    run, damage, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    path = run / "checkpoints" / "last.ckpt"
+    damage(path)
+    with pytest.raises(RunError, match=r"last.ckpt` is damaged"):
+        read_checkpoint(path)
+    found, complaints = newest_intact(run)
+    assert found == run / "checkpoints" / "previous.ckpt"
+    assert len(complaints) == 1
+    assert "last.ckpt` is damaged" in complaints[0]
+    assert not (tmp_path / "executed").exists()
+
+
+def test_the_newest_is_taken_when_all_are_well(run):
+    assert newest_intact(run) == (run / "checkpoints" / "last.ckpt", [])
+
+
+def test_a_run_without_any_readable_checkpoint_says_so(run):
+    for name in ("last", "previous", "best"):
+        cut(run / "checkpoints" / f"{name}.ckpt")
+    with pytest.raises(RunError, match=r"last.ckpt` is damaged.*no checkpoint to go on from"):
+        newest_intact(run)
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(RunError, match=r"last.ckpt` is missing"):
+        newest_intact(run)
+
+
+def test_a_duplicate_is_a_file_of_its_own(tmp_path):
+    (tmp_path / "a").write_text("one")
+    (tmp_path / "b").write_text("old")
+    duplicate(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "a").write_text("changed")
+    assert (tmp_path / "b").read_text() == "one"
+
+
+def test_the_hostile_checkpoint_would_have_run_its_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(pickle.dumps(Payload()))
+    assert (tmp_path / "executed").exists()

@@ -1,0 +1,96 @@
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sj_train.fit import FitConfig
+from sj_train.fit.cli import build_parser, main
+
+
+def fail(capsys, *argv):
+    """Exit status and the one line of the complaint."""
+    try:
+        status = main(argv)
+    except SystemExit as stop:
+        status = stop.code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    assert "Traceback" not in captured.err
+    return status, captured.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], ["COMMAND"]),
+        (["fly"], ["fly"]),
+        (["fit", "--epochs", "0"], ["`--epochs` (=0)", "at least 1"]),
+        (["fit", "--epochs", "many"], ["--epochs", "many"]),
+        (["fit", "--bogus", "1"], ["--bogus"]),
+        (["fit", "--time-steps", "-1"], ["`--time-steps` (=-1)"]),
+        (["fit", "--data", "nowhere.npz"], ["`--data` (=nowhere.npz)", "digits"]),
+        (["fit", "--neuron", "foo"], ["`--neuron` (=foo)", "lif"]),
+        (["fit", "--surrogate", "foo"], ["`--surrogate` (=foo)", "atan"]),
+        (["fit", "--model", "foo"], ["`--model` (=foo)", "cnn"]),
+        (["fit", "--method", "foo"], ["`--method` (=foo)", "bptt"]),
+        (["fit", "--device", "abacus"], ["`--device` (=abacus)", "cpu"]),
+        (["fit", "--strategy", "foo"], ["`--strategy` (=foo)"]),
+        (["fit", "--resume", "nowhere"], ["nowhere/config.json", "missing"]),
+        (["fit", "--tau", "0.5"], ["`--tau` (=0.5)", "greater than 1"]),
+    ],
+)
+def test_bad_arguments_give_one_line_and_status_2(capsys, tmp_path, monkeypatch, argv, words):
+    monkeypatch.chdir(tmp_path)
+    status, line = fail(capsys, *argv)
+    assert status == 2
+    for word in words:
+        assert word in line
+    if "nope" not in argv:
+        assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_failed_start_leaves_no_run_folder(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fail(capsys, "fit", "--neuron", "foo")
+    fail(capsys, "fit", "--data", "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_are_the_fields_of_the_settings():
+    argv = []
+    for spec in dataclasses.fields(FitConfig):
+        flag = "--" + spec.name.replace("_", "-")
+        argv += [flag] if isinstance(spec.default, bool) else [flag, str(spec.default)]
+    args = vars(build_parser().parse_args(["fit", *argv]))
+    for spec in dataclasses.fields(FitConfig):
+        expected = True if isinstance(spec.default, bool) else spec.default
+        assert args[spec.name] == expected
+        assert type(args[spec.name]) is type(expected)
+    assert build_parser().parse_args(["fit", "--v-reset", "none"]).v_reset is None
+    assert build_parser().parse_args(["fit", "--no-augment"]).augment is False
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "sj_train", "fit", "--epochs", "0"],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip() == "sj-train fit: error: `--epochs` (=0) must be at least 1."
+
+
+def test_help_is_quick_and_whole():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "sj_train", "fit", "--help"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    for spec in dataclasses.fields(FitConfig):
+        assert "--" + spec.name.replace("_", "-") in done.stdout
+    assert "lightning" not in done.stderr
