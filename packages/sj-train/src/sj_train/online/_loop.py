@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sj_train.online._sequence import check_lengths, check_single_step, detach_memories
+from sj_core.functional import detach_net
+from sj_train.online._sequence import check_lengths, check_single_step
 
 
 def train_online(
@@ -23,7 +24,7 @@ def train_online(
     """Forward and, at the steps of `learn_at` (None: all), backward; one step of time at a time."""
     check_single_step(model)
     check_lengths(x_seq, target_seq, 2, "[N, T]")
-    detach_memories(model)
+    detach_net(model)
     total: Tensor | None = None
     outputs: Tensor | None = None
     if not online:
@@ -41,7 +42,7 @@ def train_online(
             loss.backward()
             if online:
                 optimizer.step()
-        detach_memories(model)
+        detach_net(model)
         loss, y = loss.detach(), y.detach()
         total = loss if total is None else total + loss
         # One tensor for all steps: small ones, kept one by one, would fragment the heap.

@@ -38,12 +38,6 @@ def _memory_modules(model: nn.Module) -> Iterator[MemoryModule]:
     return (module for module in model.modules() if isinstance(module, MemoryModule))
 
 
-def detach_memories(model: nn.Module) -> None:
-    """Cut every memory of `model` from the graph that made it."""
-    for module in _memory_modules(model):
-        module.detach()
-
-
 def _copy(x: Tensor) -> Tensor:
     return x.detach().clone()
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sj_core.functional import detach_net
 from sj_train.online._sequence import (
     Memories,
     Surroundings,
     check_lengths,
     check_single_step,
-    detach_memories,
 )
 
 
@@ -82,7 +82,7 @@ def fptt_online_training(
         >>> import torch
         >>> from torch import nn
         >>> from torch.nn import functional as F
-        >>> from sj_core import neuron
+        >>> from sj_core import functional, neuron
         >>> net = nn.Sequential(
         ...     nn.Linear(8, 4), neuron.IFNode(), nn.Linear(4, 2), neuron.IFNode()
         ... )
@@ -99,9 +99,7 @@ def fptt_online_training(
         ...         alpha=0.1,
         ...         w_ra=w_ra,
         ...     )
-        ...     net[1].reset(), net[3].reset()
-        (None, None)
-        (None, None)
+        ...     functional.reset_net(net)
     """
     if not alpha > 0:
         raise ValueError(f"`alpha` (={alpha}) must be greater than 0.")
@@ -119,7 +117,7 @@ def fptt_online_training(
         if leaves:
             loss.backward(inputs=leaves)
 
-    detach_memories(model)
+    detach_net(model)
     for t in range(x_seq.shape[0]):
         before, before_around = Memories(model), Surroundings(model, x_seq)
         backward(t)

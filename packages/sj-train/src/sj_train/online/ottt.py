@@ -53,7 +53,7 @@ def ottt_online_training(
         >>> import torch
         >>> from torch import nn
         >>> from torch.nn import functional as F
-        >>> from sj_core import neuron
+        >>> from sj_core import functional, neuron
         >>> from sj_train.online import OTTTLIFNode, OTTTSequential
         >>> net = OTTTSequential(nn.Linear(8, 4), OTTTLIFNode(), nn.Linear(4, 2), neuron.LIFNode())
         >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -67,8 +67,7 @@ def ottt_online_training(
         ...         f_loss_t=F.mse_loss,
         ...         online=True,
         ...     )
-        ...     for module in (net, net[1], net[3]):
-        ...         module.reset()
+        ...     functional.reset_net(net)
         >>> loss.shape, y.shape
         (torch.Size([]), torch.Size([2, 4, 2]))
     """
