@@ -25,7 +25,7 @@ def temporal_efficient_training_cross_entropy(x_seq: Tensor, target: Tensor) -> 
         ValueError: shapes that do not fit, or no time step.
 
     Source: Deng et al., Temporal Efficient Training of Spiking Neural Network via Gradient
-    Re-weighting (2022), equation 8.
+    Re-weighting (2022).
 
     Example:
         >>> import torch
@@ -57,7 +57,7 @@ class TETLoss(nn.Module):
     Raises:
         ValueError: `lambda_` outside [0, 1]; shapes that do not fit.
 
-    Source: Deng et al. (2022), equations 9 and 10.
+    Source: Deng et al. (2022).
 
     Example:
         >>> import torch

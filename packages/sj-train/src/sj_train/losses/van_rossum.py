@@ -31,7 +31,7 @@ def van_rossum_distance(spikes: Tensor, target: Tensor, tau: float) -> Tensor:
     Raises:
         ValueError: shapes that differ, `tau` <= 0, or no time step.
 
-    Source: van Rossum, A novel spike distance (2001), equation 2.3, in discrete time.
+    Source: van Rossum, A novel spike distance (2001), in discrete time.
 
     Example:
         >>> import torch

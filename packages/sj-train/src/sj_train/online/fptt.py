@@ -76,7 +76,7 @@ def fptt_online_training(
             differ in T, or are empty; `model` takes sequences.
 
     Source: Kag and Saligrama, Training Recurrent Neural Networks via Forward Propagation Through
-    Time (2021), algorithm 1; for spiking networks Yin et al. (2023).
+    Time (2021); for spiking networks Yin et al. (2023).
 
     Example:
         >>> import torch

@@ -46,8 +46,7 @@ def ottt_online_training(
         ValueError: `x_seq` and `target_seq` differ in N or T, or are empty; `model` takes
             sequences.
 
-    Source: Xiao et al., Online Training Through Time for Spiking Neural Networks (2022),
-    algorithm 1.
+    Source: Xiao et al., Online Training Through Time for Spiking Neural Networks (2022).
 
     Example:
         >>> import torch

@@ -51,7 +51,7 @@ def sltt_online_training(
         TypeError: `k` is no integer.
 
     Source: Meng et al., Towards Memory- and Time-Efficient Backpropagation for Training Spiking
-    Neural Networks (2023), algorithm 1.
+    Neural Networks (2023).
 
     Example:
         >>> import torch
