@@ -64,3 +64,17 @@ import sj_core, sj_rnn, sj_convert, sj_train
 assert state() == before
 """
     run(code)
+
+
+def test_a_program_ends_without_a_word():
+    """Nothing on stderr at exit, with neurons and caches alive: no leak report, no late warning."""
+    code = """
+import torch
+from sj_core import neuron
+net = torch.nn.Sequential(neuron.LIFNode(), neuron.IFNode(v_reset=None))
+loss = net(torch.rand(3, 4, requires_grad=True)).sum()
+loss.backward()
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
