@@ -2,32 +2,16 @@
 
 from sj_core.functional.conv_bn import (
     fuse_convbn2d as fuse_convbn2d,
-)
-from sj_core.functional.conv_bn import (
     fused_conv2d_bias_of_convbn2d as fused_conv2d_bias_of_convbn2d,
-)
-from sj_core.functional.conv_bn import (
     fused_conv2d_weight_of_convbn2d as fused_conv2d_weight_of_convbn2d,
-)
-from sj_core.functional.conv_bn import (
     scale_fused_conv2d_bias_of_convbn2d as scale_fused_conv2d_bias_of_convbn2d,
-)
-from sj_core.functional.conv_bn import (
     scale_fused_conv2d_weight_of_convbn2d as scale_fused_conv2d_weight_of_convbn2d,
 )
 from sj_core.functional.forward import (
     chunk_multi_step_forward as chunk_multi_step_forward,
-)
-from sj_core.functional.forward import (
     multi_step_forward as multi_step_forward,
-)
-from sj_core.functional.forward import (
     seq_to_ann_forward as seq_to_ann_forward,
-)
-from sj_core.functional.forward import (
     t_last_multi_step_forward as t_last_multi_step_forward,
-)
-from sj_core.functional.forward import (
     t_last_seq_to_ann_forward as t_last_seq_to_ann_forward,
 )
 from sj_core.functional.init import (
@@ -35,40 +19,20 @@ from sj_core.functional.init import (
 )
 from sj_core.functional.net import (
     detach_net as detach_net,
-)
-from sj_core.functional.net import (
     reset_net as reset_net,
-)
-from sj_core.functional.net import (
     set_backend as set_backend,
-)
-from sj_core.functional.net import (
     set_spiking_mode as set_spiking_mode,
-)
-from sj_core.functional.net import (
     set_step_mode as set_step_mode,
 )
 from sj_core.functional.state import (
     functional_forward as functional_forward,
-)
-from sj_core.functional.state import (
     get_state as get_state,
-)
-from sj_core.functional.state import (
     named_memories as named_memories,
-)
-from sj_core.functional.state import (
     set_state as set_state,
 )
 from sj_core.functional.tensor import (
     delay as delay,
-)
-from sj_core.functional.tensor import (
     first_spike_index as first_spike_index,
-)
-from sj_core.functional.tensor import (
     redundant_one_hot as redundant_one_hot,
-)
-from sj_core.functional.tensor import (
     set_threshold_margin as set_threshold_margin,
 )

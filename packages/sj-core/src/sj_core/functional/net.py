@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from sj_core import backend as _backend
-from sj_core import layer
+from sj_core import backend as _backend, layer
 from sj_core.base import STEP_MODES, StepModule
 
 # Torch layers that take the axis after the first for channels, or count axes from the front.
