@@ -2,43 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from sj_core import backend as _backend, surrogate
-from sj_core.base import MemoryModule, state_dtype
+from sj_core import backend as _backend
+from sj_core import surrogate
+from sj_core.base import MemoryModule, map_tensors, state_dtype
 
 
-class BaseNode(MemoryModule):
-    r"""A spiking neuron: a subclass gives the charge, this class everything else.
+class SpikingNode(MemoryModule):
+    """What every neuron has: a surrogate function, a backend, a step mode.
 
-    One step, for the charged voltage ``H``, the spike ``S`` and the voltage ``V`` after the reset:
+    Monitors and `functional.set_backend` find neurons by this class. The neurons with a membrane
+    potential are `BaseNode`; the parallel ones (`PSN`) have none.
 
-    * charge ``H = neuronal_charge(X)``, which reads ``self.v``
-    * fire ``S = Theta(H - v_threshold)``, with the surrogate's derivative in backward
-    * hard reset ``V = S*v_reset + (1 - S)*H``; soft reset (``v_reset=None``)
-      ``V = H - S*v_threshold``. With ``detach_reset`` the ``S`` in the reset has no gradient.
+    Errors: ValueError for an unknown `step_mode` or `backend`, or a backend that cannot run the
+    node; ImportError for `backend='native'` without sj-kernels; TypeError for a surrogate that is
+    no module.
 
-    ``V`` starts at ``v_reset`` (0 for soft reset), is kept in float32 for half-precision inputs,
-    and stays in ``self.v`` between calls until ``reset()``. ``store_v_seq`` keeps ``V`` of every
-    step of the last sequence in ``self.v_seq`` ``(T, N, *)``.
-
-    Shapes: ``(N, *)`` in, ``(N, *)`` out for ``step_mode='s'``; ``(T, N, *)`` for ``'m'``.
-
-    >>> import torch
-    >>> from sj_core.neuron import BaseNode
-    >>> class Doubling(BaseNode):
-    ...     def neuronal_charge(self, x):
-    ...         return 2 * self.v + x
-    >>> node = Doubling(step_mode="m")
-    >>> node(torch.full((4, 1), 0.4)).flatten().tolist()
-    [0.0, 1.0, 0.0, 1.0]
+    Example:
+        >>> from sj_core.neuron import LIFNode, PSN, SpikingNode
+        >>> isinstance(LIFNode(), SpikingNode) and isinstance(PSN(T=4), SpikingNode)
+        True
     """
 
     native_name: ClassVar[str | None] = None
+    surrogate_function: nn.Module
+
+    def __init__(
+        self, surrogate_function: nn.Module | None, step_mode: str, backend: str = "auto"
+    ) -> None:
+        super().__init__(step_mode)
+        if surrogate_function is None:
+            surrogate_function = surrogate.Sigmoid()
+        if not isinstance(surrogate_function, nn.Module):
+            raise TypeError(
+                f"`surrogate_function` (={surrogate_function!r}) must be a module, for example "
+                "`surrogate.ATan()`."
+            )
+        self.surrogate_function = surrogate_function
+        self.backend = backend
+
+    @property
+    def backend(self) -> str:
+        """'torch', 'native' or 'auto'."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, value: str) -> None:
+        _backend.check_backend(self, value)
+        self._backend = value
+
+    def resolve_backend(self, x: Tensor) -> str:
+        """'torch' or 'native': which would run an input like `x` now."""
+        return _backend.resolve(self, x)
+
+
+class BaseNode(SpikingNode):
+    r"""A spiking neuron: a subclass gives the charge, this class everything else.
+
+    One step, for the charged voltage `H`, the spike `S` and the voltage `V` after the reset:
+
+    * charge `H = neuronal_charge(X)`, which reads `self.v`;
+    * fire `S = Theta(H - v_threshold)`, with the surrogate's derivative in backward;
+    * hard reset `V = S*v_reset + (1 - S)*H`; soft reset (`v_reset=None`)
+      `V = H - S*v_threshold`. With `detach_reset` the `S` in the reset carries no gradient.
+
+    `V` starts at `v_reset` (0 for soft reset), is kept in float32 for half-precision inputs, and
+    stays in `self.v` between calls until `reset()`. `store_v_seq` keeps `V` of every step of the
+    last sequence in `self.v_seq`. `v_threshold` may be set to a tensor: one value per channel
+    `(C,)` (axis 1 of `(N, C, *)`) or any shape that broadcasts to `(N, *)`; it gets no gradient.
+
+    Shapes: `(N, *)` to `(N, *)` for `step_mode='s'`; `(T, N, *)` to `(T, N, *)` for 'm'.
+
+    Errors: TypeError if a setting is no number or the input is not of a floating dtype;
+    RuntimeError if the input does not fit the kept state.
+
+    Example:
+        >>> import torch
+        >>> from sj_core.neuron import BaseNode
+        >>> class Doubling(BaseNode):
+        ...     def neuronal_charge(self, x):
+        ...         return 2 * self.v + x
+        >>> node = Doubling(step_mode="m")
+        >>> node(torch.full((4, 1), 0.4)).flatten()
+        tensor([0., 1., 0., 1.])
+    """
+
     native_memories: ClassVar[tuple[str, ...]] = ("v",)
+    v: Any
 
     def __init__(
         self,
@@ -50,31 +105,13 @@ class BaseNode(MemoryModule):
         backend: str = "auto",
         store_v_seq: bool = False,
     ) -> None:
-        super().__init__(step_mode)
-        self.v_threshold = as_float("v_threshold", v_threshold)
+        super().__init__(surrogate_function, step_mode, backend)
+        self.v_threshold: Any = as_threshold(v_threshold)
         self.v_reset = None if v_reset is None else as_float("v_reset", v_reset)
-        self.surrogate_function = (
-            surrogate.Sigmoid() if surrogate_function is None else surrogate_function
-        )
         self.detach_reset = bool(detach_reset)
         self.store_v_seq = bool(store_v_seq)
         self.v_seq: Tensor | None = None
-        self.v: Any
         self.register_memory("v", 0.0 if self.v_reset is None else self.v_reset)
-        self.backend = backend
-
-    @property
-    def backend(self) -> str:
-        return self._backend
-
-    @backend.setter
-    def backend(self, value: str) -> None:
-        _backend.check_backend(self, value)
-        self._backend = value
-
-    def resolve_backend(self, x: Tensor) -> str:
-        """'torch' or 'native': which would run an input like ``x``."""
-        return _backend.resolve(self, x)
 
     def native_params(self) -> tuple[float, ...]:
         """The numbers of the charge that sj-kernels takes, in its order."""
@@ -82,7 +119,8 @@ class BaseNode(MemoryModule):
 
     def native_threshold(self, x: Tensor, step_shape: torch.Size) -> float | Tensor:
         """The threshold that sj-kernels takes: a number, or one per channel (axis 1 of a step)."""
-        return self.v_threshold
+        threshold: float | Tensor = self.v_threshold
+        return threshold
 
     def native_output_scale(self, x: Tensor, step_shape: torch.Size) -> float | Tensor | None:
         """The height of a spike that sj-kernels writes, as `native_threshold`; None: 1."""
@@ -93,18 +131,28 @@ class BaseNode(MemoryModule):
         return None
 
     def neuronal_charge(self, x: Tensor) -> Tensor | None:
-        """Return H for the input of one step (or set ``self.v`` to it and return None)."""
+        """Return H for the input of one step (or set `self.v` to it and return None)."""
         raise NotImplementedError(f"{type(self).__name__} must define `neuronal_charge(x)`.")
 
+    def threshold(self, h: Tensor) -> float | Tensor:
+        """`v_threshold`, broadcast to `h` `(N, *)` where it is a tensor."""
+        threshold = self.v_threshold
+        if not isinstance(threshold, Tensor):
+            return float(threshold)
+        if threshold.dim() == 1 and h.dim() > 2:
+            threshold = threshold.view(-1, *([1] * (h.dim() - 2)))
+        return threshold.detach().to(h)
+
     def neuronal_fire(self) -> Tensor:
-        """The spike of the charged voltage ``self.v``."""
-        return self.surrogate_function(self.v - self.v_threshold)
+        """The spike of the charged voltage `self.v`."""
+        spike: Tensor = self.surrogate_function(self.v - self.threshold(self.v))
+        return spike
 
     def neuronal_reset(self, spike: Tensor) -> None:
-        """Put ``self.v`` to its value after ``spike``."""
+        """Put `self.v` to its value after `spike`."""
         s = spike.detach() if self.detach_reset else spike
         if self.v_reset is None:
-            self.v = self.v - s * self.v_threshold
+            self.v = self.v - s * self.threshold(self.v)
         else:
             self.v = s * self.v_reset + (1.0 - s) * self.v
 
@@ -117,8 +165,10 @@ class BaseNode(MemoryModule):
         return spike
 
     def _materialise(self, x: Tensor) -> None:
-        for name in self._memory_reset_values:
-            setattr(self, name, self.memory_like(name, x))
+        """Make tensors of `x`'s shape of the memories that a number resets; check them."""
+        for name, reset_value in self._memory_reset_values.items():
+            if isinstance(reset_value, int | float):
+                setattr(self, name, self.memory_like(name, x))
 
     def single_step_forward(self, x: Tensor) -> Tensor:
         if _backend.resolve(self, x) == "native":
@@ -127,25 +177,37 @@ class BaseNode(MemoryModule):
         return self._step(x.to(state_dtype(x))).to(x.dtype)
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
-        state_dtype(x_seq)
+        dtype = state_dtype(x_seq)
         if x_seq.shape[0] == 0:
-            return x_seq.clone()
+            return torch.empty_like(x_seq)
         if _backend.resolve(self, x_seq) == "native":
             return _backend.run_native(self, x_seq, multi_step=True)
         self._materialise(x_seq[0])
-        spikes: list[Tensor] = []
+        outputs: list[Tensor] = []
         voltages: list[Tensor] = []
         for x in x_seq.unbind(0):
-            spikes.append(self._step(x.to(state_dtype(x))).to(x.dtype))
+            outputs.append(self._step(x.to(dtype)).to(x.dtype))
             if self.store_v_seq:
                 voltages.append(self.v)
         if self.store_v_seq:
             self.v_seq = torch.stack(voltages)
-        return torch.stack(spikes)
+        return torch.stack(outputs)
 
     def reset(self) -> None:
+        """Put every memory of this neuron back to its reset value."""
         super().reset()
         self.v_seq = None
+
+    def detach(self) -> None:
+        """Cut every memory of this neuron, and `v_seq`, from the autograd graph."""
+        super().detach()
+        self.v_seq = map_tensors(Tensor.detach, self.v_seq)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        if not isinstance(self.v_threshold, nn.Parameter):
+            self.v_threshold = map_tensors(fn, self.v_threshold)
+        return self
 
     def extra_repr(self) -> str:
         return (
@@ -156,7 +218,30 @@ class BaseNode(MemoryModule):
 
 
 def as_float(name: str, value: Any) -> float:
-    """``value`` as a float; ``TypeError`` that names the argument if it is no number."""
+    """`value` as a float; TypeError that names the argument if it is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"`{name}` (={value!r}) must be a number.")
+    if value != value:
+        raise ValueError(f"`{name}` (={value!r}) must be a number, not nan.")
     return float(value)
+
+
+def as_threshold(value: Any) -> float | Tensor:
+    """A threshold as it was given: a number, or a tensor of one value per channel."""
+    return value.detach() if isinstance(value, Tensor) else as_float("v_threshold", value)
+
+
+def as_tau(name: str, value: Any) -> float:
+    """A time constant in steps; ValueError unless it is greater than 1."""
+    tau = as_float(name, value)
+    if not tau > 1.0:
+        raise ValueError(f"`{name}` (={value}) must be greater than 1.")
+    return tau
+
+
+def as_positive(name: str, value: Any) -> float:
+    """A float greater than 0; ValueError that names the argument if it is not."""
+    number = as_float(name, value)
+    if not number > 0.0:
+        raise ValueError(f"`{name}` (={value}) must be greater than 0.")
+    return number

@@ -8,17 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sj_core.neuron.base import BaseNode, as_float
+from sj_core.base import state_dtype
+from sj_core.neuron.base import BaseNode, as_float, as_tau
 
 
 class LeakyNode(BaseNode):
-    """What the leaky neurons share: the leak towards a rest potential ``v_rest``.
+    """What the leaky neurons share: the leak towards a rest potential `v_rest`.
 
-    ``v_rest=None`` means ``v_reset``, or 0 for soft reset.
+    Equation: `leak(X, 1/tau) = V + (X - (V - v0))/tau` with `decay_input`, else
+    `V - (V - v0)/tau + X`; `v0` is `v_rest`, else `v_reset`, else 0.
+
+    Example:
+        >>> from sj_core.neuron import LIFNode
+        >>> LIFNode(v_reset=-0.2).rest, LIFNode(v_reset=-0.2, v_rest=0.1).rest
+        (-0.2, 0.1)
     """
 
-    def __init__(self, decay_input: bool, v_rest: float | None, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, decay_input: bool, v_rest: float | None, *args: Any) -> None:
+        super().__init__(*args)
         self.decay_input = bool(decay_input)
         self.v_rest = None if v_rest is None else as_float("v_rest", v_rest)
 
@@ -33,21 +40,58 @@ class LeakyNode(BaseNode):
         """The charged voltage. The kernels do the same operations in the same order."""
         rest = self.rest
         away = self.v if rest == 0.0 else self.v - rest
+        h: Tensor
         if self.decay_input:
-            return self.v + (x - away) * reciprocal_tau
-        return self.v - away * reciprocal_tau + x
+            h = self.v + (x - away) * reciprocal_tau
+        else:
+            h = self.v - away * reciprocal_tau + x
+        return h
+
+    def extra_repr(self) -> str:
+        return f"decay_input={self.decay_input}, v_rest={self.v_rest}, {super().extra_repr()}"
 
 
-class LIFNode(LeakyNode):
+class FixedTauNode(LeakyNode):
+    """A leaky neuron with the time constant `tau`, in steps: base of LIF and its variants.
+
+    Errors: ValueError if `tau` is not greater than 1.
+
+    Example:
+        >>> from sj_core.neuron import LIFNode
+        >>> LIFNode(tau=4).tau
+        4.0
+    """
+
+    def __init__(self, tau: float, decay_input: bool, v_rest: float | None, *args: Any) -> None:
+        tau_ = as_tau("tau", tau)
+        super().__init__(decay_input, v_rest, *args)
+        self.tau = tau_
+
+    def neuronal_charge(self, x: Tensor) -> Tensor:
+        return self.leak(x, 1.0 / self.tau)
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau}, {super().extra_repr()}"
+
+
+class LIFNode(FixedTauNode):
     """Leaky integrate-and-fire neuron.
 
-    With ``v0 = v_rest``: ``H = V + (X - (V - v0))/tau`` (``decay_input``), else
-    ``H = V - (V - v0)/tau + X``. ``tau`` is in time steps and greater than 1.
+    Equation: `H = V + (X - (V - v0))/tau` (`decay_input=True`), else `H = V - (V - v0)/tau + X`,
+    then fire and reset as in `BaseNode`; `v0` is `v_rest`, else `v_reset`, else 0; `tau` is in
+    steps. From rest at 0, a constant input `x` gives `H[t] = x (1 - (1 - 1/tau)^t)`.
 
-    >>> import torch
-    >>> from sj_core.neuron import LIFNode
-    >>> LIFNode(tau=2.0, step_mode="m")(torch.full((4, 1), 1.5)).flatten().tolist()
-    [0.0, 1.0, 0.0, 1.0]
+    Shapes: `(N, *)` ('s') or `(T, N, *)` ('m') to the same shape and dtype.
+
+    Errors: ValueError if `tau` is not greater than 1.
+
+    Source: Gerstner et al., "Neuronal Dynamics", 2014, chapter 1.
+
+    Example:
+        >>> import torch
+        >>> from sj_core.neuron import LIFNode
+        >>> LIFNode(tau=2.0, step_mode="m")(torch.full((4, 1), 1.5)).flatten()
+        tensor([0., 1., 0., 1.])
     """
 
     native_name = "lif"
@@ -66,10 +110,8 @@ class LIFNode(LeakyNode):
         *,
         v_rest: float | None = None,
     ) -> None:
-        tau_ = as_float("tau", tau)
-        if not tau_ > 1.0:
-            raise ValueError(f"`tau` (={tau}) must be greater than 1.")
         super().__init__(
+            tau,
             decay_input,
             v_rest,
             v_threshold,
@@ -80,26 +122,28 @@ class LIFNode(LeakyNode):
             backend,
             store_v_seq,
         )
-        self.tau = tau_
-
-    def neuronal_charge(self, x: Tensor) -> Tensor:
-        return self.leak(x, 1.0 / self.tau)
 
     def native_params(self) -> tuple[float, ...]:
         return (1.0 / self.tau, self.rest, float(self.decay_input))
 
-    def extra_repr(self) -> str:
-        return f"tau={self.tau}, decay_input={self.decay_input}, {super().extra_repr()}"
-
 
 class ParametricLIFNode(LeakyNode):
-    """LIF neuron that learns its time constant (Fang et al. 2021).
+    """LIF neuron that learns its time constant.
 
-    ``1/tau = sigma(w)`` with ``w`` learnable, of shape ``(1,)``, ``-ln(init_tau - 1)`` at first.
+    Equation: that of `LIFNode` with `1/tau = sigma(w)`; `w`, of shape `(1,)`, is a parameter and
+    starts at `-ln(init_tau - 1)`.
 
-    >>> from sj_core.neuron import ParametricLIFNode
-    >>> ParametricLIFNode(init_tau=2.0).w.shape
-    torch.Size([1])
+    Shapes: `(N, *)` ('s') or `(T, N, *)` ('m') to the same shape and dtype.
+
+    Errors: ValueError if `init_tau` is not greater than 1.
+
+    Source: Fang et al., "Incorporating learnable membrane time constant to enhance learning of
+    spiking neural networks", 2021.
+
+    Example:
+        >>> from sj_core.neuron import ParametricLIFNode
+        >>> ParametricLIFNode(init_tau=2.0).w.shape
+        torch.Size([1])
     """
 
     native_name = "plif"
@@ -118,9 +162,7 @@ class ParametricLIFNode(LeakyNode):
         *,
         v_rest: float | None = None,
     ) -> None:
-        tau = as_float("init_tau", init_tau)
-        if not tau > 1.0:
-            raise ValueError(f"`init_tau` (={init_tau}) must be greater than 1.")
+        tau = as_tau("init_tau", init_tau)
         super().__init__(
             decay_input,
             v_rest,
@@ -132,18 +174,17 @@ class ParametricLIFNode(LeakyNode):
             backend,
             store_v_seq,
         )
+        self.init_tau = tau
         self.w = nn.Parameter(torch.tensor([-math.log(tau - 1.0)]))
 
     def neuronal_charge(self, x: Tensor) -> Tensor:
-        return self.leak(x, self.w.to(x.dtype).sigmoid())
+        return self.leak(x, self.native_decay(x))
 
     def native_params(self) -> tuple[float, ...]:
         return (self.rest, float(self.decay_input))
 
     def native_decay(self, x: Tensor) -> Tensor:
-        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        return self.w.to(dtype).sigmoid()
+        return self.w.to(state_dtype(x)).sigmoid()
 
     def extra_repr(self) -> str:
-        tau = 1.0 / self.w.detach().sigmoid().item()
-        return f"tau={tau:.4g}, decay_input={self.decay_input}, {super().extra_repr()}"
+        return f"init_tau={self.init_tau}, {super().extra_repr()}"
