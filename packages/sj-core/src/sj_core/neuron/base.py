@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sj_core import backend as _backend
-from sj_core import surrogate
+from sj_core import backend as _backend, surrogate
 from sj_core.base import MemoryModule, map_tensors, state_dtype
 
 
@@ -205,7 +204,7 @@ class BaseNode(SpikingNode):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
-        if not isinstance(self.v_threshold, nn.Parameter):
+        if "v_threshold" in self.__dict__:  # neither parameter nor buffer: torch does not move it
             self.v_threshold = map_tensors(fn, self.v_threshold)
         return self
 
