@@ -3,11 +3,16 @@
 import pytest
 import torch
 
+from sj_core import surrogate
 from sj_rnn import (
+    SpikingGRU,
     SpikingGRUCell,
+    SpikingLSTM,
     SpikingLSTMCell,
+    SpikingVanillaRNN,
     SpikingVanillaRNNCell,
     bidirectional_rnn_cell_forward,
+    directions,
 )
 
 CELLS = {
@@ -15,6 +20,11 @@ CELLS = {
     "gru": (SpikingGRUCell, 1),
     "vanilla": (SpikingVanillaRNNCell, 1),
 }
+NETS = {"lstm": SpikingLSTM, "gru": SpikingGRU, "vanilla": SpikingVanillaRNN}
+
+
+def count(kind):
+    return CELLS[kind][1]
 
 
 @pytest.mark.parametrize("kind", list(CELLS))
@@ -97,3 +107,44 @@ def test_bad_states():
         bidirectional_rnn_cell_forward(*cells, x, torch.zeros(2, 2, 4), h)
     with pytest.raises(ValueError, match="`x` has shape"):
         bidirectional_rnn_cell_forward(*cells, x[0], h, h)
+
+
+@pytest.mark.parametrize("kind", list(CELLS))
+@pytest.mark.parametrize("lengths", [None, [6, 3]])
+def test_both_directions_at_once_equal_one_by_one(kind, lengths, monkeypatch):
+    torch.manual_seed(2)
+    net = NETS[kind](3, 4, 2, bidirectional=True).double()
+    x = torch.randn(6, 2, 3, dtype=torch.float64, requires_grad=True)
+    h0 = [torch.randn(4, 2, 4, dtype=torch.float64, requires_grad=True) for _ in range(count(kind))]
+    inputs = [x, *h0, *net.parameters()]
+    results, calls = [], []
+    for at_once in (False, True):
+        if at_once:
+
+            def always(plans, cells, x):
+                calls.append(directions.mergeable(plans, cells))
+                return calls[-1]
+
+            monkeypatch.setattr(directions, "run_at_once", always)
+        y, h = net(x, h0, lengths=lengths)
+        outs = [y, *([h] if isinstance(h, torch.Tensor) else h)]
+        loss = sum((o * torch.arange(o.numel()).view_as(o).cos()).sum() for o in outs)
+        results.append([*outs, *torch.autograd.grad(loss, inputs)])
+    assert calls == [True, True]
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_directions_that_differ_are_not_merged():
+    x = torch.randn(3, 2, 3)
+
+    def merged(*cells):
+        plans = [directions.plan_of(c, x, k == 1) for k, c in enumerate(cells)]
+        return directions.mergeable(plans, cells)
+
+    assert merged(SpikingGRUCell(3, 4), SpikingGRUCell(3, 4))
+    assert not merged(SpikingGRUCell(3, 4), SpikingGRUCell(3, 5))
+    assert not merged(SpikingGRUCell(3, 4), SpikingGRUCell(3, 4, bias=False))
+    assert not merged(SpikingGRUCell(3, 4), SpikingGRUCell(3, 4, True, surrogate.ATan()))
+    assert not merged(SpikingLSTMCell(3, 4), SpikingLSTMCell(3, 4, clamp_cell=1.0))
+    assert not merged(SpikingGRUCell(3, 4), SpikingVanillaRNNCell(3, 4))

@@ -28,6 +28,8 @@ class SpikingRNNCellBase(nn.Module):
 
     gates: ClassVar[int] = 1
     states: ClassVar[int] = 1
+    # What `forward` is to a whole sequence; a subclass with a forward of its own has none.
+    sequence_kind: ClassVar[str | None] = None
     torch_cell: ClassVar[type[nn.Module] | None] = None
 
     def __init__(

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from sj_rnn.check import autocast_dtype, cast, check_input, check_states
+from sj_rnn.ops import run_sequence
+from sj_rnn.plan import plan_of, weights_of
+from sj_rnn.recurrence import Plan, by_direction
 from sj_rnn.unroll import unroll
 
 States = tuple[Tensor, ...]
@@ -18,13 +21,70 @@ def run_layer(
     cells: Sequence[Any], x: Tensor, states: Sequence[States], mask: Tensor | None
 ) -> tuple[Tensor, list[States]]:
     """Output ``[T, N, D*H]`` and last states of one cell, or of a forward and a reverse one."""
+    plans = [plan_of(cell, x, reverse=d == 1) for d, cell in enumerate(cells)]
+    if len(cells) == 2 and run_at_once(plans, cells, x):
+        return _both(cells, plans, x, states, mask)
     results = [
-        unroll(cell, x, own, mask, reverse=direction == 1)
-        for direction, (cell, own) in enumerate(zip(cells, states, strict=True))
+        unroll(cell, x, own, mask, direction == 1)
+        if plan is None
+        else _one(cell, plan, x, own, mask)
+        for direction, (cell, plan, own) in enumerate(zip(cells, plans, states, strict=True))
     ]
     outputs = [output for output, _ in results]
     y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
     return y, [last for _, last in results]
+
+
+def run_at_once(plans: Sequence[Plan | None], cells: Sequence[Any], x: Tensor) -> bool:
+    """Whether both directions run as one batched product: where launches cost more than work."""
+    if x.device.type == "cpu":
+        return False
+    return mergeable(plans, cells)
+
+
+def mergeable(plans: Sequence[Plan | None], cells: Sequence[Any]) -> bool:
+    """Whether two plans differ in nothing but their direction and weights."""
+    first, second = plans
+    if first is None or second is None:
+        return False
+    return (
+        first.kind == second.kind
+        and first.s1.same(second.s1)
+        and first.s2.same(second.s2)
+        and first.clamp_cell == second.clamp_cell
+        and [w.shape for w in weights_of(cells[0], None)]
+        == [w.shape for w in weights_of(cells[1], None)]
+    )
+
+
+def _one(cell: Any, plan: Plan, x: Tensor, states: States, mask: Tensor | None) -> Any:
+    h, c = states[0], states[1] if len(states) > 1 else None
+    own = None if mask is None else by_direction(mask, plan.reverse)
+    h_seq, h, c = run_sequence(plan, own, x, h, c, weights_of(cell, autocast_dtype(x)))
+    y = h_seq.flip(0) if plan.reverse[0] else h_seq
+    if mask is not None:
+        y = y.masked_fill(~mask, 0)
+    return y, (h,) if c is None else (h, c)
+
+
+def _both(
+    cells: Sequence[Any],
+    plans: Sequence[Any],
+    x: Tensor,
+    states: Sequence[States],
+    mask: Tensor | None,
+) -> tuple[Tensor, list[States]]:
+    plan = plans[0]._replace(reverse=(False, True))
+    own = None if mask is None else by_direction(mask, plan.reverse)
+    stacked = [torch.stack(pair) for pair in zip(*states, strict=True)]
+    weights = [w for cell in cells for w in weights_of(cell, autocast_dtype(x))]
+    h, c = stacked[0], stacked[1] if len(stacked) > 1 else None
+    h_seq, h, c = run_sequence(plan, own, x, h, c, weights)
+    y = torch.cat([h_seq[0], h_seq[1].flip(0)], -1)
+    if mask is not None:
+        y = y.masked_fill(~mask, 0)
+    ends = (h,) if c is None else (h, c)
+    return y, [tuple(end[d] for end in ends) for d in range(2)]
 
 
 def bidirectional_rnn_cell_forward(

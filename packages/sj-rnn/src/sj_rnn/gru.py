@@ -28,6 +28,7 @@ class SpikingGRUCell(TwoSpikeCell):
     """
 
     gates = 3
+    sequence_kind = "gru"
     torch_cell = nn.GRUCell
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:

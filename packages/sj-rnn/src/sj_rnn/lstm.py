@@ -37,6 +37,7 @@ class SpikingLSTMCell(TwoSpikeCell):
 
     gates = 4
     states = 2
+    sequence_kind = "lstm"
     torch_cell = nn.LSTMCell
 
     def __init__(

@@ -26,6 +26,7 @@ class SpikingVanillaRNNCell(SpikingRNNCellBase):
     True
     """
 
+    sequence_kind = "vanilla"
     torch_cell = nn.RNNCell
 
     def __init__(

@@ -1,0 +1,63 @@
+"""Whether a cell's sequence can run as one function, and with what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import has_torch_function
+
+from sj_rnn.check import cast
+from sj_rnn.gate import Gate, globally_hooked, hooked
+from sj_rnn.recurrence import Plan
+
+
+def plan_of(cell: Any, x: Tensor, reverse: bool) -> Plan | None:
+    """The plan of ``cell`` over ``x``, or None where only its own ``forward`` will do.
+
+    That is so for a cell with a ``forward`` of its own, with hooks that want to see each step,
+    with linear maps or spike functions of another kind, and inside ``torch.func`` transforms.
+    """
+    kind = _kind(cell)
+    if kind is None or _watched(cell) or has_torch_function((x, *cell.parameters())):
+        return None
+    if not torch.compiler.is_compiling() and (
+        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    ):
+        return None
+    s1, s2 = (Gate.of(s) for s in cell.spike_functions())
+    if s1 is None or s2 is None:
+        return None
+    if torch.compiler.is_compiling() and (s1.name is None or s2.name is None):
+        return None
+    return Plan(kind, s1, s2, getattr(cell, "clamp_cell", None), (reverse,))
+
+
+def weights_of(cell: Any, dtype: torch.dtype | None) -> list[Tensor]:
+    """w_ih, w_hh and, where they are, b_ih, b_hh; in autocast's dtype if one is given."""
+    ih, hh = cell.linear_ih, cell.linear_hh
+    found = [cast(w, dtype) for w in (ih.weight, hh.weight, ih.bias, hh.bias)]
+    return [w for w in found if w is not None]
+
+
+def _kind(cell: Any) -> str | None:
+    if "forward" in vars(cell):
+        return None
+    for base in type(cell).__mro__:
+        if "forward" in vars(base):
+            kind: str | None = vars(base).get("sequence_kind")
+            return kind
+    return None
+
+
+def _watched(cell: Any) -> bool:
+    for linear in (cell.linear_ih, cell.linear_hh):
+        if not isinstance(linear, nn.Linear) or type(linear).forward is not nn.Linear.forward:
+            return True
+        if hooked(linear) or "forward" in vars(linear):
+            return True
+    # One bias without the other is no form that the products know.
+    if (cell.linear_ih.bias is None) != (cell.linear_hh.bias is None):
+        return True
+    return hooked(cell) or globally_hooked()
