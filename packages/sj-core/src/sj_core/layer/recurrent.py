@@ -1,0 +1,132 @@
+"""Containers that feed the last output back into the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sj_core import base
+from sj_core.layer.container import SingleStepChildren
+from sj_core.layer.loop import empty_output
+
+
+class RecurrentContainer(SingleStepChildren, base.MemoryModule):
+    """What the containers share: the memory ``y`` of the last output and the loop over time."""
+
+    y: Any
+
+    def __init__(self, sub_module: nn.Module, step_mode: str = "s") -> None:
+        super().__init__(step_mode)
+        self.sub_module = sub_module
+        self._refuse_misfits()
+        self.register_memory("y", None)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        self._refuse_changed_children()
+        return super().forward(x, *args, **kwargs)
+
+    def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if x_seq.shape[0] == 0:
+            return empty_output(self, self.single_step_forward, x_seq)
+        return super().multi_step_forward(x_seq, *args, **kwargs)
+
+    def _refuse_other_batch(self, x: Tensor, y: Tensor) -> None:
+        if y.shape[:1] != x.shape[:1]:
+            raise RuntimeError(
+                f"`x` of one step has shape {tuple(x.shape)}, but the last output `y` that "
+                f"{type(self).__name__} keeps from earlier steps has shape {tuple(y.shape)}: "
+                "call `functional.reset_net(net)` between sequences."
+            )
+
+
+class ElementWiseRecurrentContainer(RecurrentContainer):
+    """Feeds the last output back by an element-wise function.
+
+    ``y[t] = sub_module(f(y[t-1], x[t]))`` with ``y[-1] = 0`` of ``x``'s shape.
+
+    Shapes: ``[N, *]`` with ``step_mode='s'``, ``[T, N, *]`` with ``'m'``; those of ``sub_module``.
+    Its step mode is and stays ``'s'``.
+
+    Raises ``ValueError`` for a ``sub_module`` with ``step_mode='m'``, ``TypeError`` if
+    ``element_wise_function`` is not callable, ``RuntimeError`` if the batch size changes before a
+    reset.
+
+    >>> import torch
+    >>> from sj_core import layer
+    >>> net = layer.ElementWiseRecurrentContainer(torch.nn.Identity(), torch.add, step_mode="m")
+    >>> net(torch.ones(3, 1)).flatten().tolist()
+    [1.0, 2.0, 3.0]
+    """
+
+    def __init__(
+        self,
+        sub_module: nn.Module,
+        element_wise_function: Callable[[Tensor, Tensor], Tensor],
+        step_mode: str = "s",
+    ) -> None:
+        super().__init__(sub_module, step_mode)
+        if not callable(element_wise_function):
+            raise TypeError(
+                f"`element_wise_function` (={element_wise_function!r}) must be callable as "
+                "`f(y, x)`."
+            )
+        self.element_wise_function = element_wise_function
+
+    def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        y: Tensor = torch.zeros_like(x) if self.y is None else self.y
+        self._refuse_other_batch(x, y)
+        self.y = self.sub_module(self.element_wise_function(y, x))
+        return self.y
+
+    def extra_repr(self) -> str:
+        function = self.element_wise_function
+        name = getattr(function, "__name__", type(function).__name__)
+        return f"element_wise_function={name}, step_mode={self.step_mode!r}"
+
+
+class LinearRecurrentContainer(RecurrentContainer):
+    """Feeds the last output back by a linear layer.
+
+    ``y[t] = sub_module(W [x[t], y[t-1]] + b)`` with ``y[-1] = 0``. ``in_features`` is the size of
+    ``x``'s last axis and of what ``sub_module`` takes, ``out_features`` of what it gives; ``W`` is
+    ``[in_features, in_features + out_features]``.
+
+    Shapes: ``[N, *, in_features]`` to ``[N, *, out_features]`` with ``step_mode='s'``, the same
+    behind a ``T`` with ``'m'``. The step mode of ``sub_module`` is and stays ``'s'``.
+
+    Raises ``ValueError`` for a ``sub_module`` with ``step_mode='m'``, ``RuntimeError`` if the shape
+    of a step changes before a reset.
+
+    >>> import torch
+    >>> from sj_core import layer, neuron
+    >>> sub = torch.nn.Sequential(torch.nn.Linear(4, 3), neuron.LIFNode())
+    >>> net = layer.LinearRecurrentContainer(sub, in_features=4, out_features=3, step_mode="m")
+    >>> net(torch.zeros(5, 2, 4)).shape
+    torch.Size([5, 2, 3])
+    """
+
+    def __init__(
+        self,
+        sub_module: nn.Module,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        step_mode: str = "s",
+    ) -> None:
+        super().__init__(sub_module, step_mode)
+        self.out_features = out_features
+        self.rc = nn.Linear(in_features + out_features, in_features, bias)
+
+    def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        shape = torch.Size((*x.shape[:-1], self.out_features))
+        if self.y is None:
+            y = x.new_zeros(shape)
+        else:
+            y = self.y
+            if y.shape[:-1] != shape[:-1]:
+                self.check_memory("y", y, shape, x.device)
+        self.y = self.sub_module(self.rc(torch.cat((x, y), -1)))
+        return self.y

@@ -1,0 +1,62 @@
+"""A synapse that filters spikes into a current."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sj_core import base
+
+
+class SynapseFilter(base.MemoryModule):
+    """First-order low-pass filter: spikes in, a current that decays between them out.
+
+    ``y[t] = y[t-1] - (1 - x[t]) y[t-1] / tau + x[t]`` with ``y[-1] = 0``: without a spike the
+    current decays by ``1 - 1/tau``, a spike adds 1 and suspends the decay (Diehl and Cook 2015).
+    ``tau`` is in time steps. With ``learnable`` it is trained as ``1/tau = sigmoid(w)``, ``w`` of
+    shape ``[1]``.
+
+    Shapes: ``[N, *]`` with ``step_mode='s'``, ``[T, N, *]`` with ``'m'``. The current is kept in
+    float32 for half-precision inputs and returned in their dtype.
+
+    Raises ``ValueError`` unless ``tau > 1``, ``RuntimeError`` if the shape of a step changes
+    before a reset.
+
+    >>> import torch
+    >>> from sj_core import layer
+    >>> x_seq = torch.tensor([[1.0], [0.0], [0.0]])
+    >>> layer.SynapseFilter(tau=2.0, step_mode="m")(x_seq).flatten().tolist()
+    [1.0, 0.5, 0.25]
+    """
+
+    y: Any
+
+    def __init__(self, tau: float = 100.0, learnable: bool = False, step_mode: str = "s") -> None:
+        super().__init__(step_mode)
+        if isinstance(tau, bool) or not isinstance(tau, int | float):
+            raise TypeError(f"`tau` (={tau!r}) must be a number.")
+        if not tau > 1:
+            raise ValueError(f"`tau` (={tau}) must be greater than 1.")
+        self.learnable = bool(learnable)
+        self._tau = float(tau)
+        if self.learnable:
+            self.w = nn.Parameter(torch.tensor([-math.log(tau - 1)]))
+        self.register_memory("y", 0.0)
+
+    @property
+    def tau(self) -> float:
+        """The time constant, in time steps; of a learnable filter its present value."""
+        return 1 / float(self.w.detach().double().sigmoid()) if self.learnable else self._tau
+
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        y = self.memory_like("y", x)
+        current = x.to(y.dtype)
+        rate = self.w.to(y.dtype).sigmoid() if self.learnable else 1 / self._tau
+        self.y = y - (1 - current) * y * rate + current
+        return self.y.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau:g}, learnable={self.learnable}, step_mode={self.step_mode!r}"
