@@ -90,14 +90,16 @@ def test_the_newest_is_taken_when_all_are_well(run):
     assert newest_intact(run) == (run / "checkpoints" / "last.ckpt", [])
 
 
-def test_a_run_without_any_readable_checkpoint_says_so(run):
+def test_a_run_without_any_readable_checkpoint_starts_anew(run):
     for name in ("last", "previous", "best"):
         cut(run / "checkpoints" / f"{name}.ckpt")
-    with pytest.raises(RunError, match=r"last.ckpt` is damaged.*no checkpoint to go on from"):
-        newest_intact(run)
+    found, complaints = newest_intact(run)
+    assert found is None
+    assert len(complaints) == 3
     shutil.rmtree(run / "checkpoints")
+    assert newest_intact(run) == (None, [])
     with pytest.raises(RunError, match=r"last.ckpt` is missing"):
-        newest_intact(run)
+        read_checkpoint(run / "checkpoints" / "last.ckpt")
 
 
 def test_a_duplicate_is_a_file_of_its_own(tmp_path):

@@ -112,18 +112,8 @@ def test_runs_are_numbered(tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", ["bptt", "tet"])
 def test_digits_are_learnt(tmp_path, method):
     run = tmp_path / "run"
-    argv = [
-        "fit",
-        "--data",
-        "digits",
-        "--model",
-        "cnn",
-        "--neuron",
-        "lif",
-        "--time-steps",
-        "4",
-        "--epochs",
-        "20",
-    ]
-    assert main([*argv, "--method", method, "--no-progress", "--output", str(run)]) == 0
-    assert json.loads((run / "results.json").read_text())["test_accuracy"] >= 0.98
+    argv = ["fit", "--data", "digits", "--model", "cnn", "--neuron", "lif", "--time-steps", "4"]
+    argv += ["--epochs", "20", "--method", method]
+    assert main([*argv, "--no-progress", "--output", str(run)]) == 0
+    results = json.loads((run / "results.json").read_text())
+    assert results["test_accuracy"] >= 0.98

@@ -6,8 +6,7 @@ Only the settings are imported at once; the rest needs the extra `sj-train[fit]`
 from typing import TYPE_CHECKING, Any
 
 from sj_train.fit.config import FitConfig as FitConfig
-from sj_train.fit.errors import ConfigError as ConfigError
-from sj_train.fit.errors import RunError as RunError
+from sj_train.fit.errors import ConfigError as ConfigError, RunError as RunError
 
 if TYPE_CHECKING:
     from sj_train.fit.data import FitData as FitData

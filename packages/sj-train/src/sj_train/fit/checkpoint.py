@@ -44,16 +44,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def newest_intact(run: Path) -> tuple[Path, list[str]]:
+def newest_intact(run: Path) -> tuple[Path | None, list[str]]:
     """The newest readable checkpoint of a run, and what was wrong with newer ones.
 
-    Raises:
-        RunError: the run has no readable checkpoint.
+    None for a run that was stopped before its first checkpoint, or has no intact one: it can only
+    start anew, and with the same seed still ends with the same weights.
     """
     complaints = []
     for name in (LAST, PREVIOUS, BEST):
         path = run / FOLDER / name
-        if not path.exists() and name != LAST:
+        if not path.exists():
             continue
         try:
             read_checkpoint(path)
@@ -61,7 +61,7 @@ def newest_intact(run: Path) -> tuple[Path, list[str]]:
             complaints.append(str(error))
         else:
             return path, complaints
-    raise RunError(" ".join([*complaints, f"`{run}` has no checkpoint to go on from."]))
+    return None, complaints
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

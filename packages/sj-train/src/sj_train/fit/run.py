@@ -96,7 +96,8 @@ def fit(
     if resume:
         checkpoint, complaints = newest_intact(run)
         for complaint in complaints:
-            say(f"{complaint} Going on from `{checkpoint}`.")
+            say(complaint)
+        say(f"Going on from `{checkpoint}`." if checkpoint else "No checkpoint: from the start.")
     trainer = make_trainer(module.config, run, progress=progress)
     os.environ[RUN_VARIABLE] = str(run.resolve())
     try:

@@ -1,7 +1,5 @@
 """Data of `sj-train fit`: by name, from an .npz file, or from a folder of images."""
 
-from sj_train.fit.data.arrays import ArrayDataset as ArrayDataset
-from sj_train.fit.data.arrays import DataSplits as DataSplits
-from sj_train.fit.data.module import FitData as FitData
-from sj_train.fit.data.module import load_data as load_data
+from sj_train.fit.data.arrays import ArrayDataset as ArrayDataset, DataSplits as DataSplits
+from sj_train.fit.data.module import FitData as FitData, load_data as load_data
 from sj_train.fit.data.sampler import EpochSampler as EpochSampler

@@ -1,0 +1,141 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
+
+from sj_train.fit.checkpoint import read_checkpoint
+from sj_train.fit.cli import main
+
+SETTINGS = ["--model", "cnn", "--width", "4", "--encoder", "poisson", "--time-steps", "3"]
+SETTINGS += ["--batch-size", "32", "--epochs", "4", "--seed", "11", "--no-progress"]
+COMMAND = [sys.executable, "-m", "sj_train", "fit", *SETTINGS]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    # Sums are only the same bit for bit with the same number of threads.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def start(run):
+    return subprocess.Popen(
+        [*COMMAND, "--output", str(run)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+
+
+def wait_for_epoch(run, epoch, process):
+    metrics = run / "metrics.csv"
+    until = time.monotonic() + 120
+    while not metrics.exists() or len(metrics.read_text().splitlines()) <= epoch:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+def last(run):
+    return read_checkpoint(run / "checkpoints" / "last.ckpt")
+
+
+def resume(run):
+    assert main(["fit", "--resume", str(run), "--no-progress"]) == 0
+
+
+def without_time(content):
+    return {name: value for name, value in content.items() if name != "loops"}
+
+
+def assert_same(one, other, where=""):
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_same(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for number, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{where}[{number}]")
+    else:
+        assert one == other, where
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    run = tmp_path_factory.mktemp("uninterrupted") / "run"
+    assert main(["fit", *SETTINGS, "--output", str(run)]) == 0
+    return run
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_killed_run_ends_with_the_same_weights_bit_for_bit(tmp_path, uninterrupted, epoch):
+    run = tmp_path / "run"
+    process = start(run)
+    wait_for_epoch(run, epoch, process)
+    process.kill()
+    process.communicate()
+    resume(run)
+    ours, theirs = last(run), last(uninterrupted)
+    assert_same(without_time(ours), without_time(theirs))
+    assert (run / "metrics.csv").read_text() == (uninterrupted / "metrics.csv").read_text()
+    best = [read_checkpoint(path / "checkpoints" / "best.ckpt") for path in (run, uninterrupted)]
+    assert_same(best[0]["state_dict"], best[1]["state_dict"])
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_leads_to_the_same_weights(
+    tmp_path, uninterrupted, capsys
+):
+    run = tmp_path / "run"
+    process = start(run)
+    wait_for_epoch(run, 2, process)
+    process.kill()
+    process.communicate()
+    path = run / "checkpoints" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:1000])
+    resume(run)
+    assert "last.ckpt` is damaged" in capsys.readouterr().out
+    assert_same(last(run)["state_dict"], last(uninterrupted)["state_dict"])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_keeps_the_checkpoint_and_says_how_to_go_on(
+    tmp_path, uninterrupted, number, status
+):
+    run = tmp_path / "run"
+    process = start(run)
+    wait_for_epoch(run, 1, process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status, said
+    assert said.strip().splitlines()[-1] == f"Stopped. Go on with: sj-train fit --resume {run}"
+    assert "Traceback" not in said
+    resume(run)
+    assert_same(last(run)["state_dict"], last(uninterrupted)["state_dict"])
+
+
+def test_a_finished_run_can_be_resumed_without_harm(uninterrupted, capsys):
+    before = last(uninterrupted)
+    resume(uninterrupted)
+    assert re.search(r"test accuracy \d", capsys.readouterr().out)
+    assert_same(last(uninterrupted)["state_dict"], before["state_dict"])
+
+
+def test_other_settings_are_refused(uninterrupted, capsys):
+    assert main(["fit", "--resume", str(uninterrupted), "--lr", "0.1"]) == 2
+    assert "`--lr` (=0.1) cannot be changed when a run is resumed" in capsys.readouterr().err
+    assert main(["fit", "--resume", str(uninterrupted), "--output", "x"]) == 2
+    assert "`--output`" in capsys.readouterr().err
