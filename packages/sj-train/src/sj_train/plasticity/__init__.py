@@ -2,8 +2,6 @@
 
 from sj_train.plasticity.reward import (
     MSTDPETLearner as MSTDPETLearner,
-)
-from sj_train.plasticity.reward import (
     MSTDPLearner as MSTDPLearner,
 )
 from sj_train.plasticity.stdp import STDPLearner as STDPLearner
