@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 STEP_MODES = ("s", "m")
 
@@ -40,6 +40,18 @@ def map_tensors(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
     if isinstance(value, dict):
         return type(value)((key, map_tensors(fn, item)) for key, item in value.items())
     return value
+
+
+def call_as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> fx.Proxy:
+    """The call of ``module`` as one node of the graph that ``torch.fx`` is tracing.
+
+    What a module with a state or a step mode does depends on both, which no graph can hold.
+    """
+    tracer: Any = x.tracer
+    node: fx.Proxy = tracer.create_proxy(
+        "call_module", tracer.path_of_module(module), (x, *args), kwargs
+    )
+    return node
 
 
 class StepModule:
@@ -197,7 +209,9 @@ class MemoryModule(nn.Module, StepModule):
         for name in self._memory_reset_values:
             setattr(self, name, map_tensors(Tensor.detach, getattr(self, name)))
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(x, fx.Proxy):
+            return call_as_leaf(self, x, *args, **kwargs)
         if self._step_mode == "s":
             return self.single_step_forward(x, *args, **kwargs)
         return self.multi_step_forward(x, *args, **kwargs)

@@ -120,6 +120,13 @@ def test_a_state_is_refused_where_time_is_folded(kind):
         kind(neuron.IFNode())
 
 
+def test_a_state_added_later_is_noticed():
+    net = layer.SeqToANNContainer(nn.Linear(2, 2))
+    net.append(neuron.IFNode())
+    with pytest.raises(RuntimeError, match=r"`1` .IFNode. keeps a state"):
+        net(torch.zeros(3, 1, 2))
+
+
 def test_bad_arguments():
     with pytest.raises(TypeError, match="`stateful`"):
         layer.StepModeContainer(nn.Linear(2, 2))

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from torch import fx, nn
 from torch.utils.checkpoint import checkpoint
 
-from sj_core import functional, layer
+from sj_core import functional, layer, neuron
 
 # name, constructor arguments, shape of one step, keyword arguments
 CASES = [
@@ -202,6 +202,16 @@ def test_folding_copies_neither_contiguous_nor_channels_last_memory():
     assert y.data_ptr() == last.data_ptr()
 
 
+@pytest.mark.parametrize("size", [(8, 7), (3, 8, 7)])
+def test_folding_that_must_copy_keeps_channels_last(size):
+    layout = torch.channels_last if len(size) == 2 else torch.channels_last_3d
+    images = torch.randn(8, 3, *size).contiguous(memory_format=layout)
+    x = images.unflatten(0, (2, 4)).transpose(0, 1)  # [N, T, ...] to [T, N, ...]
+    y = layer.fold_time(x)
+    assert y.is_contiguous(memory_format=layout)
+    assert torch.equal(y, torch.cat(list(x)))
+
+
 @pytest.mark.parametrize(
     "module",
     [
@@ -307,3 +317,22 @@ def test_a_users_own_layer_needs_one_line():
     assert pickle.loads(pickle.dumps(Softmax2d(step_mode="m"))).step_mode == "m"
     assert list(inspect.signature(Scaled).parameters) == ["channels", "gain"]
     assert Scaled(4, 2.0)(x).shape == x.shape
+
+
+def test_a_spiking_net_is_traced_to_its_modules():
+    net = nn.Sequential(
+        layer.Conv2d(1, 2, 3), neuron.LIFNode(), layer.Dropout(), layer.Flatten(), layer.Delay(1)
+    )
+    functional.set_step_mode(net, "m")
+    traced = fx.symbolic_trace(net)
+    assert [node.op for node in traced.graph.nodes] == [
+        "placeholder",
+        *["call_module"] * 5,
+        "output",
+    ]
+    x = 3 * torch.randn(3, 2, 1, 6, 6)
+    torch.manual_seed(0)
+    y = traced(x)
+    functional.reset_net(traced)
+    torch.manual_seed(0)
+    assert torch.equal(net(x), y)

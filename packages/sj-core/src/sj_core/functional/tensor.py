@@ -125,7 +125,7 @@ def set_threshold_margin(
         torch.tensor(value, dtype=dtype, device=label_one_hot.device)
         for value in (threshold0, threshold1)
     )
-    output_layer.v_threshold = torch.where(label_one_hot == 1, high, low)  # type: ignore[assignment]
+    output_layer.v_threshold = torch.where(label_one_hot == 1, high, low)
 
 
 def _check_neuron(module: Any) -> None:

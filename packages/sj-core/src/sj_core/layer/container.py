@@ -18,14 +18,17 @@ class SingleStepChildren(nn.Module):
 
     ``functional.set_step_mode`` stops at such a container. A child in step mode ``'m'`` is refused
     by the constructor (``ValueError``), and by the forward (``RuntimeError``) if its mode was
-    changed by hand later.
+    changed by hand later. So is a child with a state where ``folds_time`` makes all time steps one
+    batch.
     """
 
     keeps_step_mode_of_children: ClassVar[bool] = True
-    stateless_children: ClassVar[bool] = False
+    folds_time: bool = False
 
     def _misfits(self) -> Iterator[str]:
         name = type(self).__name__
+        if self.folds_time:
+            yield from _states_below(self)
         for path, module in step_modules_below(self):
             if module.step_mode != "s":
                 yield (
@@ -60,11 +63,10 @@ def step_modules_below(
             yield from step_modules_below(child, f"{path}.")
 
 
-def refuse_memories(container: nn.Module) -> None:
-    """Raise ``ValueError`` if anything in a container that folds the time axis keeps a state."""
+def _states_below(container: nn.Module) -> Iterator[str]:
     for path, module in container.named_modules():
         if isinstance(module, base.MemoryModule):
-            raise ValueError(
+            yield (
                 f"`{path}` ({type(module).__name__}) keeps a state and cannot stand in "
                 f"{type(container).__name__}, where all time steps are one batch: take it out, "
                 "or use `layer.MultiStepContainer`."
@@ -117,10 +119,11 @@ class SeqToANNContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule)
     torch.Size([4, 2, 6, 6, 6])
     """
 
+    folds_time = True
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._refuse_misfits()
-        refuse_memories(self)
 
     def forward(self, x_seq: Tensor) -> Any:
         self._refuse_changed_children()
@@ -153,10 +156,9 @@ class StepModeContainer(SingleStepChildren, nn.Sequential, base.StepModule):
         if not isinstance(stateful, bool):
             raise TypeError(f"`stateful` (={stateful!r}) must be True or False.")
         self.stateful = stateful
+        self.folds_time = not stateful
         self.step_mode = step_mode
         self._refuse_misfits()
-        if not stateful:
-            refuse_memories(self)
 
     def __getitem__(self, idx: Any) -> Any:
         if isinstance(idx, slice):

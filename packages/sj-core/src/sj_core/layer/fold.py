@@ -15,13 +15,22 @@ def fold_time(x_seq: Tensor) -> Tensor:
     """Merge the first two axes: ``[T, N, *]`` to ``[T * N, *]``.
 
     A view, hence without a copy, whenever the memory allows it: contiguous sequences, and
-    sequences whose images are channels-last, which stay channels-last.
+    sequences whose images are channels-last. These stay channels-last, copied or not.
 
     >>> import torch
     >>> from sj_core.layer import fold_time
     >>> fold_time(torch.zeros(4, 2, 3, 8, 8)).shape
     torch.Size([8, 3, 8, 8])
     """
+    if (
+        x_seq.dim() > 4
+        and x_seq.stride(2) == 1
+        and x_seq.stride(-1) == x_seq.shape[2]
+        and x_seq.stride(0) != x_seq.shape[1] * x_seq.stride(1)
+    ):
+        # Channels-last images in an order that needs a copy, such as [N, T, C, H, W] transposed:
+        # copied with the channels last, where a plain flatten would put them first.
+        return x_seq.movedim(2, -1).flatten(0, 1).movedim(-1, 1)
     return x_seq.flatten(0, 1)
 
 
@@ -95,9 +104,7 @@ class FoldTime(base.StepModule):
 
     def forward(self, input: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(input, fx.Proxy):
-            tracer: Any = input.tracer
-            path = tracer.path_of_module(self)
-            return tracer.create_proxy("call_module", path, (input, *args), kwargs)
+            return base.call_as_leaf(self, input, *args, **kwargs)  # type: ignore[arg-type]
         mode = self.step_mode
         if input.dim() not in self._ranks[mode]:
             raise ValueError(self._rank_message(input))
