@@ -15,12 +15,13 @@ import time
 import weakref
 
 import torch
-from sj_core import functional, neuron, surrogate
-from sj_core.encoding import PoissonEncoder
-from sj_train import losses, online
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from sj_core import functional, neuron, surrogate
+from sj_core.encoding import PoissonEncoder
+from sj_train import losses, online
 
 METHODS = ("bptt", "ottt", "sltt", "fptt")
 

@@ -2,15 +2,11 @@
 
 from sj_rnn.cell import SpikingRNNCellBase as SpikingRNNCellBase
 from sj_rnn.directions import bidirectional_rnn_cell_forward as bidirectional_rnn_cell_forward
-from sj_rnn.gru import SpikingGRU as SpikingGRU
-from sj_rnn.gru import SpikingGRUCell as SpikingGRUCell
-from sj_rnn.lstm import SpikingLSTM as SpikingLSTM
-from sj_rnn.lstm import SpikingLSTMCell as SpikingLSTMCell
+from sj_rnn.gru import SpikingGRU as SpikingGRU, SpikingGRUCell as SpikingGRUCell
+from sj_rnn.lstm import SpikingLSTM as SpikingLSTM, SpikingLSTMCell as SpikingLSTMCell
 from sj_rnn.stacked import SpikingRNNBase as SpikingRNNBase
 from sj_rnn.vanilla import (
     SpikingVanillaRNN as SpikingVanillaRNN,
-)
-from sj_rnn.vanilla import (
     SpikingVanillaRNNCell as SpikingVanillaRNNCell,
 )
 
