@@ -39,7 +39,7 @@ class ScaledIFNode(BaseNode):
 
     native_name: ClassVar[str | None] = "if"
     most_spikes: ClassVar[int] = 1
-    v_threshold: Tensor  # type: ignore[assignment]
+    v_threshold: Tensor
 
     def __init__(
         self,
