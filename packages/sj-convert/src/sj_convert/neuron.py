@@ -39,7 +39,7 @@ class ScaledIFNode(BaseNode):
 
     native_name: ClassVar[str | None] = "if"
     most_spikes: ClassVar[int] = 1
-    v_threshold: Tensor
+    v_threshold: Tensor  # type: ignore[assignment]
 
     def __init__(
         self,

@@ -12,7 +12,8 @@ from typing import Any
 
 from sj_train.fit.errors import ConfigError, RunError
 
-METHODS = ("bptt", "tet", "ottt", "sltt", "fptt")
+ONLINE = ("ottt", "sltt", "fptt")
+METHODS = ("bptt", "tet", *ONLINE)
 MODELS = ("mlp", "cnn", "vgg", "resnet", "rnn")
 ENCODERS = ("direct", "poisson", "latency")
 OPTIMIZERS = ("adamw", "sgd")
@@ -103,6 +104,13 @@ class FitConfig:
         if self.sltt_k > self.time_steps:
             rule = f"must not exceed `time_steps` (={self.time_steps})"
             raise ConfigError("sltt_k", self.sltt_k, rule)
+
+        if self.method in ONLINE:
+            # These rules call backward themselves, several times per batch.
+            for name, kept in (("clip", 0), ("devices", 1), ("compile", False)):
+                self._check(name, f"must be {kept} for {self.method}", lambda v, k=kept: v == k)
+            rule = f"must be 32, bf16-mixed or 64 for {self.method}, which scales no gradients"
+            self._check("precision", rule, lambda v: v != "16-mixed")
 
     def _check(self, name: str, rule: str, holds: Callable[[Any], bool]) -> None:
         value = getattr(self, name)

@@ -55,7 +55,7 @@ class SpikingClassifier(pl.LightningModule):
         self.method = build_method(self.config)
         self.automatic_optimization = self.method.automatic
         self.largest_shift = min(shape[-2:]) // 8 if self.config.augment and len(shape) == 3 else 0
-        functional.set_step_mode(self.net, "m")
+        functional.set_step_mode(self.net, "m" if self.method.automatic else "s")
         self.rates = RateMeter(self.net)
         self.history: list[dict[str, float]] = []
         self.meter, self.val_meter, self.test_meter = EpochMeter(), EpochMeter(), EpochMeter()
@@ -71,6 +71,8 @@ class SpikingClassifier(pl.LightningModule):
     def run(self, x_seq: Tensor) -> Tensor:
         """Output `[T, N, classes]` of the reset network for a sequence."""
         functional.reset_net(self.net)
+        if not self.automatic_optimization:
+            return torch.stack([self.net(x) for x in x_seq])
         y_seq: Tensor = self.net(x_seq)
         return y_seq
 
@@ -94,6 +96,7 @@ class SpikingClassifier(pl.LightningModule):
         else:
             functional.reset_net(self.net)
             loss, y_seq = self.method.step(self, x_seq, y)
+            functional.reset_net(self.net)
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss.item()} in epoch {self.current_epoch + 1}: "
@@ -169,9 +172,11 @@ class SpikingClassifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = [dict(row) for row in self.history]
+        checkpoint["method"] = self.method.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = [dict(row) for row in checkpoint["history"]]
+        self.method.load_state_dict(checkpoint["method"])
 
 
 def lr_scale(progress: float, warmup: float = 0.1) -> float:

@@ -14,6 +14,7 @@ import sj_core.surrogate
 from sj_core.surrogate import SurrogateFunctionBase
 from sj_train.fit.config import FitConfig
 from sj_train.fit.errors import ConfigError
+from sj_train.online import OTTTLIFNode
 
 NeuronFactory = Callable[[], nn.Module]
 
@@ -82,6 +83,12 @@ def neuron_factory(config: FitConfig) -> NeuronFactory:
         rule = "must be one of " + ", ".join(sorted(surrogates))
         raise ConfigError("surrogate", config.surrogate, rule)
     cls = neurons[config.neuron]
+    if config.method == "ottt":
+        if config.neuron != "lif":
+            raise ConfigError(
+                "neuron", config.neuron, "must be lif for ottt, whose trace is a LIF's"
+            )
+        cls = OTTTLIFNode
     accepted = accepted_arguments(cls)
     values: dict[str, Any] = {
         "tau": config.tau,
