@@ -166,3 +166,14 @@ def test_a_scale_of_zero_cannot_be_shifted():
     with pytest.raises(ValueError, match=r"`b` \(=1.0\).*channel 3"):
         functional.scale_fused_conv2d_weight_of_convbn2d(conv, bn, 2.0, 1.0)
     assert torch.equal(conv.weight, before)
+    # without a shift of its own the normalisation takes `b` from its mean, through the scale
+    bn.register_parameter("bias", None)
+    mean = bn.running_mean.clone()
+    with pytest.raises(ValueError, match=r"fused bias.*channel 3"):
+        functional.scale_fused_conv2d_bias_of_convbn2d(conv, bn, 2.0, 1.0)
+    assert torch.equal(bn.running_mean, mean)
+    with torch.no_grad():
+        bn.weight[3] = 1
+    before = functional.fused_conv2d_bias_of_convbn2d(conv, bn)
+    after = functional.scale_fused_conv2d_bias_of_convbn2d(conv, bn, 2.0, 1.0)
+    torch.testing.assert_close(after, 2 * before + 1)

@@ -80,11 +80,8 @@ def scale_fused_conv2d_weight_of_convbn2d(
     """
     _check_pair(conv2d, bn2d)
     scale = _scale(bn2d)
-    if b is not None and bool((scale == 0).any()):
-        raise ValueError(
-            f"`b` (={b}) cannot be added to the fused weight: the scale of `bn2d` is 0 in "
-            f"channel {int((scale == 0).nonzero()[0])}."
-        )
+    if b is not None:
+        _refuse_zero(scale, "weight", b)
     if k is not None:
         conv2d.weight.mul_(_per_weight(conv2d, k))
     if b is not None:
@@ -113,6 +110,8 @@ def scale_fused_conv2d_bias_of_convbn2d(
     _check_pair(conv2d, bn2d)
     mean = _statistic(bn2d.running_mean)
     shift: Tensor | None = bn2d.bias
+    if b is not None and shift is None:
+        _refuse_zero(_scale(bn2d), "bias", b)
     if k is not None:
         mean.mul_(k)
         if shift is not None:
@@ -169,6 +168,14 @@ def _check_pair(conv: Any, bn: Any) -> None:
         raise ValueError(
             "`bn2d` keeps no running statistics: build it with the default "
             "`track_running_stats=True`."
+        )
+
+
+def _refuse_zero(scale: Tensor, what: str, b: float | Tensor) -> None:
+    if bool((scale == 0).any()):
+        raise ValueError(
+            f"`b` (={b}) cannot be added to the fused {what}: the scale of `bn2d` is 0 in "
+            f"channel {int((scale == 0).nonzero()[0])}."
         )
 
 
