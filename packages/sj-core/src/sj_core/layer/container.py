@@ -43,7 +43,10 @@ class SingleStepChildren(nn.Module):
 
     def _refuse_changed_children(self) -> None:
         # A compiled graph is guarded on every child's mode; walking them there gains nothing.
-        if not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            return
+        suspects = (m for m in self.modules() if isinstance(m, base.StepModule) and m is not self)
+        if any(m.step_mode != "s" or self.folds_time for m in suspects):
             for message in self._misfits():
                 raise RuntimeError(message)
 
