@@ -35,7 +35,7 @@ def map_tensors(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
         return type(value)(*(map_tensors(fn, item) for item in value))
     if isinstance(value, deque):
         return deque((map_tensors(fn, item) for item in value), value.maxlen)
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return type(value)(map_tensors(fn, item) for item in value)
     if isinstance(value, dict):
         return type(value)((key, map_tensors(fn, item)) for key, item in value.items())
@@ -202,7 +202,7 @@ class MemoryModule(nn.Module, StepModule):
     def reset(self) -> None:
         """Put every memory of this module back to its reset value."""
         for name, value in self._memory_reset_values.items():
-            setattr(self, name, copy.deepcopy(value))
+            setattr(self, name, value if isinstance(value, (int, float)) else copy.deepcopy(value))
 
     def detach(self) -> None:
         """Cut every memory of this module from the autograd graph."""

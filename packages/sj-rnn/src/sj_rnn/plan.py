@@ -42,11 +42,11 @@ def weights_of(cell: Any, dtype: torch.dtype | None) -> list[Tensor]:
 
 
 def _kind(cell: Any) -> str | None:
-    if "forward" in vars(cell):
+    if "forward" in cell.__dict__:
         return None
     for base in type(cell).__mro__:
-        if "forward" in vars(base):
-            kind: str | None = vars(base).get("sequence_kind")
+        if "forward" in base.__dict__:
+            kind: str | None = base.__dict__.get("sequence_kind")
             return kind
     return None
 
@@ -55,7 +55,7 @@ def _watched(cell: Any) -> bool:
     for linear in (cell.linear_ih, cell.linear_hh):
         if not isinstance(linear, nn.Linear) or type(linear).forward is not nn.Linear.forward:
             return True
-        if hooked(linear) or "forward" in vars(linear):
+        if hooked(linear) or "forward" in linear.__dict__:
             return True
     # One bias without the other is no form that the products know.
     if (cell.linear_ih.bias is None) != (cell.linear_hh.bias is None):

@@ -169,7 +169,7 @@ def _leading(x: Tensor, time_dim: int) -> tuple[int, ...]:
 
 def _concatenate(chunks: list[Any]) -> Any:
     first = chunks[0]
-    if isinstance(first, tuple | list):
+    if isinstance(first, (tuple, list)):
         items = [_concatenate([chunk[i] for chunk in chunks]) for i in range(len(first))]
         return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
     return torch.cat(chunks)

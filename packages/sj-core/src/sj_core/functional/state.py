@@ -143,6 +143,6 @@ def _equal_without_tensors(a: Any, b: Any) -> bool:
         return False
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_equal_without_tensors(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(_equal_without_tensors, a, b))
     return a is b or bool(a == b)

@@ -101,7 +101,7 @@ class MultiStepContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule
         self._refuse_changed_children()
         if isinstance(x_seq, Tensor) and x_seq.shape[0] == 0:
             return empty_output(self, super().forward, x_seq)
-        return loop_steps(x_seq, super().forward)
+        return loop_steps(x_seq, list(self))
 
 
 class SeqToANNContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule):
@@ -177,7 +177,7 @@ class StepModeContainer(SingleStepChildren, nn.Sequential, base.StepModule):
             return run_folded(super().forward, x)
         if x.shape[0] == 0:
             return empty_output(self, super().forward, x)
-        return loop_steps(x, super().forward)
+        return loop_steps(x, list(self))
 
     def extra_repr(self) -> str:
         return f"stateful={self.stateful}, step_mode={self.step_mode!r}"

@@ -57,7 +57,7 @@ class DropConnectLinear(base.MemoryModule):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(step_mode)
-        if isinstance(p, bool) or not isinstance(p, int | float):
+        if isinstance(p, bool) or not isinstance(p, (int, float)):
             raise TypeError(f"`p` (={p!r}) must be a number.")
         if not 0 <= p <= 1:
             raise ValueError(f"`p` (={p}) must be in [0, 1].")

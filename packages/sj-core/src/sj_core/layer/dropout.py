@@ -34,7 +34,7 @@ class Dropout(base.MemoryModule):
 
     def __init__(self, p: float = 0.5, step_mode: str = "s") -> None:
         super().__init__(step_mode)
-        if isinstance(p, bool) or not isinstance(p, int | float):
+        if isinstance(p, bool) or not isinstance(p, (int, float)):
             raise TypeError(f"`p` (={p!r}) must be a number.")
         if not 0 <= p <= 1:
             raise ValueError(f"`p` (={p}) must be in [0, 1].")

@@ -44,7 +44,7 @@ def unfold_time(y: Any, x_seq: Tensor) -> Any:
     >>> unfold_time(torch.zeros(8, 5), torch.zeros(4, 2, 3)).shape
     torch.Size([4, 2, 5])
     """
-    if isinstance(y, tuple | list):
+    if isinstance(y, (tuple, list)):
         return type(y)(unfold_time(item, x_seq) for item in y)
     return y.view(*x_seq.shape[:2], *y.shape[1:])
 

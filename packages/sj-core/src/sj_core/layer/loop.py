@@ -32,7 +32,7 @@ def run_modules(modules: Modules, x: Any) -> Any:
     ):
         modules = list(modules)
     args = x if isinstance(x, tuple) else (x,)
-    if isinstance(modules, list | tuple):
+    if isinstance(modules, (list, tuple)):
         for module in modules:
             args = (module(*args),)
         return args[0] if len(args) == 1 else args
@@ -49,7 +49,7 @@ def select_time(x_seq: Any, t: int, dim: int) -> Any:
 def stack_time(steps: list[Any], dim: int) -> Any:
     """The sequence made of ``steps``: tensors, or tuples of tensors, at each step the same."""
     first = steps[0]
-    if isinstance(first, tuple | list):
+    if isinstance(first, (tuple, list)):
         items = [stack_time([step[i] for step in steps], dim) for i in range(len(first))]
         return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
     return torch.stack(steps, dim)
@@ -101,6 +101,6 @@ def empty_output(net: nn.Module, step: Callable[[Tensor], Any], x_seq: Tensor) -
 
 
 def _emptied(y: Any) -> Any:
-    if isinstance(y, tuple | list):
+    if isinstance(y, (tuple, list)):
         return type(y)(_emptied(item) for item in y)
     return y.new_empty((0, *y.shape))

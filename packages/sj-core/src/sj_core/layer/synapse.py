@@ -36,7 +36,7 @@ class SynapseFilter(base.MemoryModule):
 
     def __init__(self, tau: float = 100.0, learnable: bool = False, step_mode: str = "s") -> None:
         super().__init__(step_mode)
-        if isinstance(tau, bool) or not isinstance(tau, int | float):
+        if isinstance(tau, bool) or not isinstance(tau, (int, float)):
             raise TypeError(f"`tau` (={tau!r}) must be a number.")
         if not tau > 1:
             raise ValueError(f"`tau` (={tau}) must be greater than 1.")

@@ -166,7 +166,7 @@ class BaseNode(SpikingNode):
     def _materialise(self, x: Tensor) -> None:
         """Make tensors of `x`'s shape of the memories that a number resets; check them."""
         for name, reset_value in self._memory_reset_values.items():
-            if isinstance(reset_value, int | float):
+            if isinstance(reset_value, (int, float)):
                 setattr(self, name, self.memory_like(name, x))
 
     def single_step_forward(self, x: Tensor) -> Tensor:
@@ -218,7 +218,7 @@ class BaseNode(SpikingNode):
 
 def as_float(name: str, value: Any) -> float:
     """`value` as a float; TypeError that names the argument if it is no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"`{name}` (={value!r}) must be a number.")
     if value != value:
         raise ValueError(f"`{name}` (={value!r}) must be a number, not nan.")
