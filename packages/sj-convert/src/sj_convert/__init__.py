@@ -1,5 +1,7 @@
 """ANN-to-SNN conversion by torch.fx, and exchange through NIR."""
 
+from sj_convert.accuracy import accuracy_over_time as accuracy_over_time, plot as plot
+from sj_convert.converter import Converter as Converter
 from sj_convert.modules import VoltageHook as VoltageHook, VoltageScaler as VoltageScaler
 from sj_convert.neuron import (
     BurstIFNode as BurstIFNode,

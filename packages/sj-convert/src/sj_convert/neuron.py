@@ -39,7 +39,7 @@ class ScaledIFNode(BaseNode):
 
     native_name: ClassVar[str | None] = "if"
     most_spikes: ClassVar[int] = 1
-    v_threshold: Tensor  # type: ignore[assignment]
+    v_threshold: Tensor
 
     def __init__(
         self,
@@ -66,13 +66,10 @@ class ScaledIFNode(BaseNode):
         self.v_init = float(v_init)
         self.scaled = bool(scaled)
 
-    def threshold(self, x: Tensor) -> Tensor:
-        """Theta in the dtype of the state, broadcastable to one step `x`."""
-        return channel_view(self.v_threshold.to(state_dtype(x)), x.dim())
-
     def memory_like(self, name: str, x: Tensor) -> Tensor:
         if name == "v" and self.v_init and not isinstance(self.v, Tensor):
-            return (self.v_init * self.threshold(x)).expand(x.shape).contiguous()
+            theta = channel_view(self.v_threshold.to(state_dtype(x)), x.dim())
+            return (self.v_init * theta).expand(x.shape).contiguous()
         return super().memory_like(name, x)
 
     def native_threshold(self, x: Tensor, step_shape: torch.Size) -> float | Tensor:
@@ -98,13 +95,6 @@ class ScaledIFNode(BaseNode):
 
     def neuronal_charge(self, x: Tensor) -> Tensor:
         return self.v + x
-
-    def neuronal_fire(self) -> Tensor:
-        return self.surrogate_function(self.v - self.threshold(self.v))
-
-    def neuronal_reset(self, spike: Tensor) -> None:
-        s = spike.detach() if self.detach_reset else spike
-        self.v = self.v - s * self.threshold(self.v)
 
     def _step(self, x: Tensor) -> Tensor:
         spike = super()._step(x)

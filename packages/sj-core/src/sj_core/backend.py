@@ -109,8 +109,8 @@ def _node_obstacle(node: BaseNode) -> str | None:
         return f"sj-kernels has no surrogate {surrogate_name}"
     if not surrogate.spiking:
         return "`surrogate_function.spiking` is False, and the kernels only spike"
-    threshold = node.v_threshold
-    if isinstance(threshold, Tensor) and threshold.dim() != 1:
+    threshold = getattr(node, "v_threshold", None)  # not there yet while a node is being made
+    if isinstance(threshold, Tensor) and threshold.dim() > 1:
         shape = list(threshold.shape)
         return f"`v_threshold` has shape {shape}, and the kernels take a number or `[C]`"
     return None

@@ -1,0 +1,174 @@
+"""Bias correction: give each channel of a converted network the mean of the original's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from tqdm import tqdm
+
+from sj_convert.flow import module_of
+from sj_convert.fuse import with_parameters
+from sj_convert.loader import batches
+from sj_convert.modules import VoltageScaler, channel_view
+from sj_convert.neuron import ScaledIFNode
+from sj_convert.pooling import RunningMaxPool
+from sj_convert.trace import finish, put
+from sj_core import functional
+from sj_core.base import StepModule
+
+_BIASED = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+class ChannelBias(nn.Module, StepModule):
+    """Add a constant to each channel: ``y = x + bias``, in both step modes.
+
+    Shapes: ``(N, C, *)`` ('s') or ``(T, N, C, *)`` ('m') in and out.
+
+    Example:
+        >>> ChannelBias(torch.tensor([1.0, -1.0]))(torch.zeros(1, 2))
+        tensor([[ 1., -1.]])
+    """
+
+    bias: Tensor
+
+    def __init__(self, bias: Tensor, *, step_mode: str = "s") -> None:
+        super().__init__()
+        self.step_mode = step_mode
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + channel_view(self.bias, x.dim() - (self.step_mode == "m")).to(x.dtype)
+
+
+class _Upto(fx.Interpreter):
+    """Run a graph to one node and no further."""
+
+    def __init__(self, gm: fx.GraphModule, last: fx.Node) -> None:
+        super().__init__(gm)
+        self.last = last
+        needed = {last}
+        for node in reversed(gm.graph.nodes):
+            if node in needed:
+                needed.update(node.all_input_nodes)
+        self.needed = needed
+
+    def value(self, *inputs: Any) -> Any:
+        self.args_iter = iter(inputs)
+        self.env = {}
+        for node in self.graph.nodes:
+            if node.op == "placeholder" or node in self.needed:
+                self.env[node] = self.run_node(node)
+            if node is self.last:
+                break
+            for read, user in self.user_to_last_uses_pairs(node):
+                if read in self.env and user is node:
+                    del self.env[read]
+        return self.env[self.last]
+
+    def user_to_last_uses_pairs(self, node: fx.Node) -> list[tuple[fx.Node, fx.Node]]:
+        return [(read, node) for read in self.user_to_last_uses.get(node, [])]
+
+
+def correct_bias(
+    snn: fx.GraphModule,
+    means: dict[str, Tensor],
+    dataloader: Iterable[Any],
+    T: int,
+    device: torch.device,
+) -> None:
+    """Correct the biases in place, layer by layer from the input.
+
+    ``b += mean(a_ANN) - mean(spikes * theta / T)`` per channel, over the loader, each layer behind
+    those already corrected. `means` are the original's, by the path of the site.
+    """
+    functional.set_step_mode(snn, "m")
+    sites = [(node, site) for node in snn.graph.nodes if (site := _site(snn, node)) in means]
+    for node, site in tqdm(sites, desc="Correcting biases"):
+        total: Any = 0.0
+        count = 0
+        upto = _Upto(snn, node)
+        for inputs in batches(snn, dataloader, device):
+            functional.reset_net(snn)
+            y = upto.value(*(repeat(x, T) for x in inputs))
+            total = total + y.double().sum([0, 1, *range(3, y.dim())])
+            count += y.numel() // y.shape[2]
+        add_bias(snn, node, site, means[site] - total / count)
+    functional.reset_net(snn)
+    functional.set_step_mode(snn, "s")
+    finish(snn)
+
+
+def repeat(x: Any, T: int) -> Any:
+    """`x` at each of `T` steps (a view)."""
+    return x.expand(T, *x.shape) if isinstance(x, Tensor) else x
+
+
+def _site(snn: fx.GraphModule, node: fx.Node) -> str:
+    """Path of the site whose output `node` is, or ''."""
+    module = module_of(snn, node)
+    path = str(node.target)
+    if isinstance(module, ScaledIFNode) and module.scaled:
+        return path
+    if isinstance(module, VoltageScaler) and path.endswith(".2"):
+        return path.removesuffix(".2")
+    return ""
+
+
+def add_bias(snn: fx.GraphModule, node: fx.Node, site: str, bias: Tensor) -> None:
+    """Add `bias` per channel to the input of the neuron at `site`, whose output is `node`."""
+    first = node
+    while not isinstance(module_of(snn, first), ScaledIFNode) and not str(first.target).endswith(
+        f"{site}.0"
+    ):
+        first = first.all_input_nodes[0]
+    source = first.all_input_nodes[0]
+    inner = _private_layer(snn, source, first, len(bias))
+    if inner is not None:
+        module: Any = snn.get_submodule(inner)
+        old = module.bias
+        old_value = 0.0 if old is None else old.detach().double()
+        put(snn, inner, with_parameters(module, None, (old_value + bias).to(module.weight.dtype)))
+        return
+    path = f"{site}_bias"
+    put(snn, path, ChannelBias(bias.float()))
+    snn.get_submodule(path).step_mode = "m"  # type: ignore[assignment]
+    with snn.graph.inserting_before(first):
+        shifted = snn.graph.call_module(path, (source,))
+    first.replace_input_with(source, shifted)
+
+
+def _private_layer(
+    snn: fx.GraphModule, node: fx.Node, reader: fx.Node, channels: int
+) -> str | None:
+    """Path of a layer whose bias reaches `reader` alone and unchanged, or None."""
+    uses = Counter(str(n.target) for n in snn.graph.nodes if n.op == "call_module")
+    seen = [node]
+    while seen:
+        here = seen.pop()
+        if len(here.users) > 1:
+            continue
+        module = module_of(snn, here)
+        if isinstance(module, _BIASED) and uses[str(here.target)] == 1:
+            meta = here.meta.get("tensor_meta")
+            flat = isinstance(module, nn.Linear) and meta is not None and len(meta.shape) != 2
+            width = module.weight.shape[0]
+            if isinstance(module, nn.modules.conv._ConvTransposeNd):
+                width = module.out_channels
+            if width == channels and not flat and "bias" in module._parameters:
+                return str(here.target)
+        elif isinstance(module, RunningMaxPool) or _is_sum(here):
+            seen.extend(here.all_input_nodes)
+    return None
+
+
+def _is_sum(node: fx.Node) -> bool:
+    names = ("add", "sub")
+    return (
+        node.op in ("call_function", "call_method")
+        and getattr(node.target, "__name__", node.target) in names[:1]
+        and "alpha" not in node.kwargs
+    )

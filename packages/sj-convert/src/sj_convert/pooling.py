@@ -1,0 +1,124 @@
+"""Max pooling of spikes and currents over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sj_core.base import MemoryModule
+
+MAX_POOL_FORMS = ("running", "gate", "spikes")
+
+
+class RunningMaxPool(MemoryModule):
+    r"""The max pool of the cumulative input, given out as its increments.
+
+    :math:`y_t = M(X_t) - M(X_{t-1})`, with M the pool and :math:`X_t = x_1 + ... + x_t`. Summed up
+    to any t it is the pool of the summed input, exactly, whatever the order in which spikes
+    arrive; the output is graded and may be negative.
+
+    Shapes: ``(N, C, *)`` ('s') or ``(T, N, C, *)`` ('m') in; the pool's shape out.
+
+    Example:
+        >>> pool = RunningMaxPool(nn.MaxPool1d(2), step_mode="m")
+        >>> pool(torch.tensor([[[[1.0, 0.0]]], [[[0.0, 1.0]]], [[[0.0, 1.0]]]])).flatten().tolist()
+        [1.0, 0.0, 1.0]
+    """
+
+    keeps_step_mode_of_children = True
+
+    def __init__(self, pool: nn.Module, *, step_mode: str = "s") -> None:
+        super().__init__(step_mode)
+        self.pool = pool
+        self.total: Any
+        self.pooled: Any
+        self.register_memory("total", 0.0)
+        self.register_memory("pooled", 0.0)
+
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        self.total = self.memory_like("total", x) + x
+        pooled = self.pool(self.total)
+        y: Tensor = pooled - self.pooled
+        self.pooled = pooled
+        return y.to(x.dtype)
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        if x_seq.shape[0] == 0:
+            return super().multi_step_forward(x_seq)
+        # Not cumsum: it adds in another precision than step after step does.
+        total, totals = self.memory_like("total", x_seq[0]), []
+        for x in x_seq.unbind(0):
+            total = total + x
+            totals.append(total)
+        pooled = self.pool(torch.cat(totals)).unflatten(0, x_seq.shape[:2])
+        first = pooled[:1] - self.pooled
+        y = torch.cat([first, pooled[1:] - pooled[:-1]])
+        # A clone: a view would keep the whole sequence alive.
+        self.total, self.pooled = total, pooled[-1].clone()
+        return y.to(x_seq.dtype)
+
+
+class GatedMaxPool(MemoryModule):
+    """Pass, in each window, the spike of the input with the largest running sum so far.
+
+    ``y_t = x_t[argmax X_t]`` with X the cumulative input (its own step included) and the first of
+    equals. The output is binary where the input is: a form for hardware.
+
+    Shapes: ``(N, C, *)`` ('s') or ``(T, N, C, *)`` ('m') in; the pool's shape out.
+
+    Rueckauer et al., "Conversion of continuous-valued deep networks to efficient event-driven
+    networks for image classification" (2017).
+
+    Example:
+        >>> pool = GatedMaxPool(nn.MaxPool1d(2), step_mode="m")
+        >>> pool(torch.tensor([[[[1.0, 0.0]]], [[[0.0, 1.0]]], [[[0.0, 1.0]]]])).flatten().tolist()
+        [1.0, 0.0, 1.0]
+    """
+
+    keeps_step_mode_of_children = True
+
+    def __init__(self, pool: nn.Module, *, step_mode: str = "s") -> None:
+        super().__init__(step_mode)
+        self.pool = pool
+        pool.return_indices = True  # type: ignore[assignment]
+        self.total: Any
+        self.register_memory("total", 0.0)
+
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        self.total = self.memory_like("total", x) + x
+        return self._gate(x, self.total)
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        if x_seq.shape[0] == 0:
+            return super().multi_step_forward(x_seq)
+        total, totals = self.memory_like("total", x_seq[0]), []
+        for x in x_seq.unbind(0):
+            total = total + x
+            totals.append(total)
+        self.total = total
+        return self._gate(x_seq.flatten(0, 1), torch.cat(totals)).unflatten(0, x_seq.shape[:2])
+
+    def _gate(self, x: Tensor, total: Tensor) -> Tensor:
+        _, index = self.pool(total)
+        return x.flatten(2).gather(2, index.flatten(2)).view(index.shape)
+
+
+def pool_over_time(pool: nn.Module, form: str) -> nn.Module:
+    """The form of `pool` for spikes: 'running', 'gate', or 'spikes' (at every step on its own)."""
+    if form == "running":
+        return RunningMaxPool(pool)
+    if form == "gate":
+        return GatedMaxPool(pool)
+    return pool
+
+
+def check_max_pool(form: Any) -> str:
+    """`form` if it is one; `ValueError` that lists them otherwise."""
+    if form not in MAX_POOL_FORMS:
+        raise ValueError(
+            f"`max_pool` (={form!r}) must be 'running' (exact), 'gate' (for hardware) or 'spikes' "
+            "(every step on its own)."
+        )
+    return str(form)

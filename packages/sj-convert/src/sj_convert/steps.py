@@ -1,0 +1,125 @@
+"""Give every stateless operation of a traced network a step mode."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from sj_convert.flow import Flow, module_of
+from sj_convert.trace import Sites, put, replace_call
+from sj_core import layer
+from sj_core.base import StepModule
+
+# Operations that act on each element, so that a time axis in front changes nothing.
+_ELEMENTWISE = {
+    *(operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos),
+    *(torch.add, torch.sub, torch.subtract, torch.mul, torch.multiply, torch.div, torch.divide),
+    *(torch.neg, torch.negative, torch.clone, torch.zeros_like, torch.ones_like),
+    *("add", "sub", "mul", "div", "neg", "clone", "contiguous", "detach", "float", "double"),
+    *("half", "bfloat16", "to", "type_as"),
+}
+
+
+class FoldedCall(nn.Module, StepModule):
+    """Call a stateless operation on one step, or on a sequence with T folded into the batch.
+
+    In 'm' every tensor ``(T, N, *)`` among the arguments is given to the operation as
+    ``(T*N, *)``, and every tensor it returns gets its two axes back. What is no tensor (a size,
+    say) passes as it is, so sizes are those of the folded tensors throughout.
+
+    Args:
+        operation: a function, the name of a tensor method, or a module.
+        constants: positions and names of arguments that have no time axis, such as weights.
+
+    Example:
+        >>> mean = FoldedCall("mean")
+        >>> mean.step_mode = "m"
+        >>> mean(torch.ones(5, 2, 3, 4, 4), (2, 3)).shape
+        torch.Size([5, 2, 3])
+    """
+
+    keeps_step_mode_of_children = True
+
+    def __init__(
+        self,
+        operation: Callable[..., Any] | str,
+        constants: tuple[int | str, ...] = (),
+        *,
+        step_mode: str = "s",
+    ) -> None:
+        super().__init__()
+        self.operation = operation
+        self.constants = constants
+        self.step_mode = step_mode
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self.step_mode == "s":
+            return self._call(*args, **kwargs)
+        lead: list[torch.Size] = []
+
+        def fold(x: Tensor) -> Tensor:
+            lead.append(x.shape[:2])
+            return x.flatten(0, 1)
+
+        folded = [a if i in self.constants else _map(fold, a) for i, a in enumerate(args)]
+        named = {k: v if k in self.constants else _map(fold, v) for k, v in kwargs.items()}
+        y = self._call(*folded, **named)
+        if not lead:
+            return y
+        T, N = lead[0]
+        return _map(lambda x: x.unflatten(0, (T, N if T == 0 else -1)), y)
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(self.operation, str):
+            return getattr(args[0], self.operation)(*args[1:], **kwargs)
+        return self.operation(*args, **kwargs)
+
+    def extra_repr(self) -> str:
+        if isinstance(self.operation, nn.Module):
+            return f"step_mode={self.step_mode!r}"
+        name = getattr(self.operation, "__name__", self.operation)
+        return f"{name}, step_mode={self.step_mode!r}"
+
+
+def _map(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return fn(value)
+    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
+        return type(value)(_map(fn, item) for item in value)
+    return value
+
+
+def with_step_modes(gm: fx.GraphModule) -> fx.GraphModule:
+    """Replace, in place, what does not know the time axis by what does."""
+    flow = Flow(gm)
+    sites = Sites(gm)
+    # Decided before the first change: the flow knows the nodes of now.
+    folded = [
+        (node, flow.constant_arguments(node))
+        for node in gm.graph.nodes
+        if node.op in ("call_function", "call_method")
+        and flow.reads_time(node)
+        and node.target not in _ELEMENTWISE
+    ]
+    for node in gm.graph.nodes:
+        module = module_of(gm, node)
+        if module is not None and not isinstance(module, StepModule | nn.ReLU | nn.Hardtanh):
+            put(gm, str(node.target), _with_step_mode(module))
+    for node, constants in folded:
+        path = sites.add(node, getattr(node.target, "__name__", str(node.target)))
+        put(gm, path, FoldedCall(node.target, constants))
+        replace_call(gm, node, path, node.args, node.kwargs)
+    return gm
+
+
+def _with_step_mode(module: nn.Module) -> nn.Module:
+    cls = getattr(layer, type(module).__name__, None)
+    if cls is None or type(module) not in cls.__mro__ or type(module) is cls:
+        return FoldedCall(module)
+    twin: nn.Module = cls.__new__(cls)
+    twin.__dict__.update(module.__dict__)
+    return twin

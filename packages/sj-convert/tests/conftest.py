@@ -1,0 +1,6 @@
+"""The networks of `convert_zoo` for every test here."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
