@@ -232,6 +232,34 @@ def test_channels_last_stays_channels_last_through_a_layer(module):
     assert y.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
+@cases
+def test_in_place_changes_of_an_output_are_safe(name, args, shape, kwargs):
+    ours, theirs = build(name, args, kwargs)
+    ours.eval(), theirs.eval()
+    grads = []
+    for module in (ours, lambda x: loop(theirs, x)):
+        x = torch.randn(3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        leaf = x.requires_grad_()
+        h = leaf * 1.0
+        y = module(h)
+        y += 1
+        y *= 2
+        grads.append(torch.autograd.grad(y.square().sum(), leaf)[0])
+        if name != "Flatten":  # a view of its input in torch as well
+            assert torch.equal(h, leaf)
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_layer_that_returns_its_input_shares_its_memory_openly(grad):
+    x = torch.ones(3, 2, 4, 5, 5, requires_grad=grad) * 1.0
+    y = Identity(step_mode="m")(x)
+    version = x._version
+    y += 1
+    assert x._version > version  # autograd knows
+    assert torch.equal(x, y)
+
+
 def test_tuple_outputs_are_unfolded():
     pool = layer.MaxPool2d(2, return_indices=True, step_mode="m")
     x = torch.randn(3, 2, 4, 6, 6)
@@ -302,6 +330,10 @@ def test_compile_without_a_graph_break():
 
 class Softmax2d(layer.FoldTime, nn.Softmax2d):
     step_shapes = ("N, C, H, W", "C, H, W")
+
+
+class Identity(layer.FoldTime, nn.Identity):
+    step_shapes = ("N, C, H, W",)
 
 
 class Scaled(layer.Conv2d):

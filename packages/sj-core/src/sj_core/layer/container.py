@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -45,7 +46,8 @@ class SingleStepChildren(nn.Module):
         # A compiled graph is guarded on every child's mode; walking them there gains nothing.
         if torch.compiler.is_compiling():
             return
-        suspects = (m for m in self.modules() if isinstance(m, base.StepModule) and m is not self)
+        below = itertools.islice(self.modules(), 1, None)
+        suspects = (m for m in below if isinstance(m, base.StepModule))
         if any(m.step_mode != "s" or self.folds_time for m in suspects):
             for message in self._misfits():
                 raise RuntimeError(message)

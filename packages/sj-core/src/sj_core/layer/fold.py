@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, fx, nn
 
 from sj_core import base
@@ -114,7 +115,12 @@ class FoldTime(base.StepModule):
 
     def sequence_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Fold, call torch's layer once, unfold."""
-        return run_folded(super().forward, x_seq, *args, **kwargs)  # type: ignore[misc]
+        y = super().forward(fold_time(x_seq), *args, **kwargs)  # type: ignore[misc]
+        if isinstance(y, Tensor) and not torch.compiler.is_compiling() and not y._is_view():
+            # Nothing else holds this tensor, so its new shape need not be tracked as a view: a
+            # residual `y += x` would pay for that, and FSDP2 would warn of it.
+            return torch.ops.aten._unsafe_view.default(y, (*x_seq.shape[:2], *y.shape[1:]))
+        return unfold_time(y, x_seq)
 
     def extra_repr(self) -> str:
         own = super().extra_repr()  # type: ignore[misc]

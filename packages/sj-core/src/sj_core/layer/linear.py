@@ -22,4 +22,3 @@ class Linear(FoldTime, nn.Linear):
     """
 
     step_shapes = ("N, *, in_features", "in_features")
-    _acts_on_last_axes = True
