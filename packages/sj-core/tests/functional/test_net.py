@@ -135,6 +135,14 @@ def test_a_module_of_one_mode_is_named_and_nothing_is_changed():
     assert [net[0].step_mode, net[2].step_mode] == ["m", "s"]
 
 
+def test_a_parallel_neuron_has_one_mode_only():
+    net = nn.Sequential(layer.Linear(2, 2, step_mode="m"), neuron.PSN(T=4))
+    with pytest.raises(ValueError, match="PSN has no other step mode"):
+        functional.set_step_mode(net, "s")
+    assert [m.step_mode for m in net] == ["m", "m"]
+    functional.set_step_mode(net, "m")
+
+
 def test_an_error_in_a_setter_puts_back_what_was_set():
     net = nn.Sequential(layer.Linear(2, 2), Balky())
     with pytest.raises(OSError, match="no"):

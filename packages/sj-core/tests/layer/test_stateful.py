@@ -260,3 +260,22 @@ def test_compile_without_a_graph_break(kind):
             torch.testing.assert_close(p.grad, q.grad)
     for name, value in functional.get_state(module).items():
         torch.testing.assert_close(value, functional.get_state(twin)[name])
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@kinds
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_on_a_gpu_moved_in_mid_sequence(kind, dtype):
+    x = inputs(kind, 2 * T)
+    module = build(kind)
+    module(x[:T])
+    twin = copy.deepcopy(module).cuda()
+    torch.testing.assert_close(twin(x[T:].cuda()).cpu(), module(x[T:]))
+    with pytest.raises(RuntimeError):
+        twin(x[T:])
+    if not kind.startswith("Drop"):
+        x = x.cuda().to(dtype)
+        single, multi = build(kind, "s", dtype).cuda(), build(kind, "m", dtype).cuda()
+        compare = torch.testing.assert_close if kind in SUMS else assert_equal
+        compare(multi(x), torch.stack([single(step) for step in x]))
