@@ -1,6 +1,7 @@
 """Which code runs a neuron: pure PyTorch or the kernels of sj-kernels. All choosing is here.
 
-This is the only file that imports ``sj_kernels``, and only once a node needs it.
+This is the only file that imports `sj_kernels`: when a node first asks for it, never at
+`import sj_core`.
 """
 
 from __future__ import annotations
@@ -13,20 +14,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sj_core.base import state_dtype
-
 if TYPE_CHECKING:
-    from sj_core.neuron.base import BaseNode
+    from sj_core.neuron.base import BaseNode, SpikingNode
 
 BACKENDS = ("torch", "native", "auto")
 
 _INSTALL = "run `pip install sj-kernels`, or set `backend='torch'`"
 _loaded: ModuleType | None = None
 _failure: Exception | None = None
+_functorch_level = torch._C._functorch.maybe_current_level
 
 
 def load_kernels() -> ModuleType:
-    """The module ``sj_kernels``; ``ImportError`` with the cure where it is missing or broken."""
+    """Return the module `sj_kernels`; ImportError with the cure where it is missing or broken.
+
+    Example:
+        >>> from sj_core import backend
+        >>> backend.kernels() is None or backend.load_kernels() is backend.kernels()
+        True
+    """
     global _loaded, _failure
     if _loaded is None and _failure is None:
         try:
@@ -42,7 +48,13 @@ def load_kernels() -> ModuleType:
 
 
 def kernels() -> ModuleType | None:
-    """The module ``sj_kernels``, or None where it cannot be imported."""
+    """Return the module `sj_kernels`, or None where it cannot be imported.
+
+    Example:
+        >>> from sj_core import backend
+        >>> backend.kernels() is None or hasattr(backend.kernels(), "combinations")
+        True
+    """
     if _loaded is None:
         if _failure is not None:
             return None
@@ -53,8 +65,16 @@ def kernels() -> ModuleType | None:
     return _loaded
 
 
-def check_backend(node: BaseNode, backend: str) -> None:
-    """Raise if ``backend`` is no backend, or is 'native' and can never serve ``node``."""
+def check_backend(node: SpikingNode, backend: str) -> None:
+    """Raise if `backend` is no backend, or is 'native' and can never serve `node`.
+
+    Errors: ValueError that says what is missing and the setting that cures it; ImportError, with
+    the original one chained, where sj-kernels is missing.
+
+    Example:
+        >>> from sj_core import backend, neuron
+        >>> backend.check_backend(neuron.IFNode(), "auto")
+    """
     name = type(node).__name__
     if backend not in BACKENDS:
         raise ValueError(f"`backend` (={backend!r}) of {name} must be 'torch', 'native' or 'auto'.")
@@ -71,64 +91,82 @@ def check_backend(node: BaseNode, backend: str) -> None:
         kernels()
 
 
-def resolve(node: BaseNode, x: Tensor) -> str:
-    """'torch' or 'native': what runs ``node`` on an input like ``x``."""
+def resolve(node: SpikingNode, x: Tensor) -> str:
+    """Return 'torch' or 'native': what runs `node` on an input like `x`.
+
+    Errors: RuntimeError where 'native' was asked for by name and cannot run it.
+
+    Example:
+        >>> import torch
+        >>> from sj_core import backend, neuron
+        >>> backend.resolve(neuron.IFNode(backend="torch"), torch.zeros(2))
+        'torch'
+    """
     if node.backend == "torch":
         return "torch"
     if node.backend == "native":
         load_kernels()
-        obstacle = _node_obstacle(node) or _input_obstacle(x)
+        obstacle = _node_obstacle(node) or _input_obstacle(node, x)
         if obstacle is not None:
             raise RuntimeError(
                 f"`backend` (='native') cannot run {type(node).__name__}: {obstacle}; "
                 "set `backend='auto'` or `backend='torch'`."
             )
         return "native"
-    if kernels() is None or _node_obstacle(node) is not None or _input_obstacle(x) is not None:
+    if kernels() is None or _node_obstacle(node) is not None:
         return "torch"
-    if not torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level() is not None:
+    if _input_obstacle(node, x) is not None:
+        return "torch"
+    # torch.func transforms what they see in Python: they pass through torch operations only.
+    if not torch.compiler.is_compiling() and _functorch_level() is not None:
         return "torch"
     return "native"
 
 
-def _node_obstacle(node: BaseNode) -> str | None:
+def _node_obstacle(node: SpikingNode) -> str | None:
     """Why the kernels cannot run this node as it is set, or None."""
-    module = kernels()
-    assert module is not None
-    table = module.combinations()
+    table = load_kernels().combinations()
     cls = type(node)
     owner = native_owner(cls)
     if owner is None or owner.native_name not in table["neuron"]:
         return f"sj-kernels has no kernel for the dynamics of {cls.__name__}"
     surrogate = node.surrogate_function
-    surrogate_name = type(surrogate).__name__
-    if (
-        type(surrogate).__module__ != "sj_core.surrogate"
-        or surrogate_name not in table["surrogate"]
-    ):
-        return f"sj-kernels has no surrogate {surrogate_name}"
+    name = type(surrogate).__name__
+    if type(surrogate).__module__ != "sj_core.surrogate" or name not in table["surrogate"]:
+        return f"sj-kernels has no surrogate {name}"
     if not surrogate.spiking:
         return "`surrogate_function.spiking` is False, and the kernels only spike"
-    threshold = getattr(node, "v_threshold", None)  # not there yet while a node is being made
-    if isinstance(threshold, Tensor) and threshold.dim() > 1:
-        shape = list(threshold.shape)
-        return f"`v_threshold` has shape {shape}, and the kernels take a number or `[C]`"
     return None
 
 
-def _input_obstacle(x: Tensor) -> str | None:
+def _input_obstacle(node: Any, x: Tensor) -> str | None:
+    """Why the kernels cannot run this node on this input, or None."""
     table = load_kernels().combinations()
     dtype = str(x.dtype).removeprefix("torch.")
     if dtype not in table["dtype"]:
         return f"`x` has dtype {x.dtype}, which sj-kernels does not compute in"
     if x.device.type not in table["device"]:
         return f"`x` is on {x.device}, for which this sj-kernels was not built"
+    threshold = node.v_threshold
+    if isinstance(threshold, Tensor) and threshold.numel() != 1:
+        channels = x.shape[2 if node.step_mode == "m" else 1 :][:1]
+        if threshold.shape != channels:
+            return (
+                f"`v_threshold` has shape {tuple(threshold.shape)}, and the kernels take a number "
+                "or one value per channel, axis 1 of (N, C, *)"
+            )
     return None
 
 
-def native_owner(cls: type) -> type | None:
-    """The class whose ``native_name`` describes ``cls``, unless a subclass changed the dynamics."""
-    dynamics = ("neuronal_charge", "neuronal_fire", "neuronal_reset", "_step")
+def native_owner(cls: type) -> Any:
+    """Return the class whose `native_name` describes `cls`; None if the dynamics were changed.
+
+    Example:
+        >>> from sj_core import backend, neuron
+        >>> backend.native_owner(neuron.HalfThresholdIFNode).__name__
+        'IFNode'
+    """
+    dynamics = ("neuronal_charge", "neuronal_fire", "neuronal_reset", "threshold", "_step")
     for base in cls.__mro__:
         if base.__dict__.get("native_name") is not None:
             return base
@@ -137,23 +175,64 @@ def native_owner(cls: type) -> type | None:
     return None
 
 
-def run_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor:
-    """The spikes of ``node`` on ``x`` by one kernel call; the node's memories are moved on."""
-    module = load_kernels()
-    step_shape = x.shape[1:] if multi_step else x.shape
-    states: list[Any] = [None, None]
-    for index, name in enumerate(node.native_memories):
-        state = getattr(node, name)
-        if isinstance(state, Tensor):
-            node.check_memory(name, state, step_shape, x.device)
-            dtype = state_dtype(x)
-            state = state if state.dtype == dtype else state.to(dtype)
-        states[index] = state
+def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
+    """Run `node` on `x` in the kernels and move its memories on; None if torch is to run it.
+
+    Example:
+        >>> import torch
+        >>> from sj_core import backend, neuron
+        >>> backend.try_native(neuron.IFNode(backend="torch"), torch.zeros(2), False) is None
+        True
+    """
+    d = node.__dict__
+    if d["_backend"] == "torch":
+        return None
+    if torch.compiler.is_compiling() or d.get("v_threshold").__class__ is not float:
+        return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
+    if _functorch_level() is not None:
+        return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
+    # A single step costs little more than this function: everything that a plan depends on is
+    # compared, nothing is built.
+    surrogate = node._modules["surrogate_function"]
+    key = (
+        multi_step,
+        d["_backend"],
+        node.native_params(),
+        d["v_threshold"],
+        d["v_reset"],
+        d["detach_reset"],
+        d["store_v_seq"],
+        surrogate.__class__,
+        surrogate.params() if hasattr(surrogate, "params") else None,
+        surrogate.__dict__.get("_spiking"),
+        x.dtype,
+        x.device.type,
+    )
+    cached = d.get("_plan")
+    if cached is None or cached[0] != key:
+        plan = _plan(node, x, multi_step) if resolve(node, x) == "native" else None
+        cached = d["_plan"] = (key, plan)
+    plan = cached[1]
+    if plan is None:
+        return None
+    try:
+        w = d["w"] if len(node.native_memories) == 2 else None
+        spike, d["v"], w, v_seq = plan(x, d["v"], w, node.native_decay(x))
+    except (KeyError, TypeError, ValueError):
+        # A state that does not fit, or is of another dtype: told, or converted, there.
+        return run_native(node, x, multi_step)
+    if w is not None:
+        d["w"] = w
+    if v_seq is not None:
+        d["v_seq"] = v_seq
+    return spike  # type: ignore[no-any-return]
+
+
+def _plan(node: BaseNode, x: Tensor, multi_step: bool) -> Any:
+    """The kernels' object for the settings of `node`, checked."""
     surrogate = node.surrogate_function
-    spike, v, w, v_seq = module.ops.neuron(
-        x,
-        states[0],
-        states[1],
+    step_shape = x.shape[1:] if multi_step else x.shape
+    return load_kernels().ops.plan(
         neuron=node.native_name,
         params=node.native_params(),
         v_threshold=node.native_threshold(x, step_shape),
@@ -162,12 +241,26 @@ def run_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor:
         surrogate_params=surrogate.params(),
         detach_reset=node.detach_reset,
         multi_step=multi_step,
-        decay=node.native_decay(x),
         store_v_seq=node.store_v_seq and multi_step,
         output_scale=node.native_output_scale(x, step_shape),
     )
+
+
+def run_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor:
+    """Return the spikes of `node` on `x` by one kernel call; its memories are moved on.
+
+    Errors: RuntimeError if the input does not fit the kept state; those of `sj_kernels.ops.neuron`.
+    """
+    first = x[0] if multi_step else x
+    states: list[Any] = [None, None]
+    for index, name in enumerate(node.native_memories):
+        state = getattr(node, name)
+        if isinstance(state, Tensor):
+            state = node.memory_like(name, first)
+        states[index] = state
+    spike, v, w, v_seq = _plan(node, x, multi_step)(x, *states, node.native_decay(x))
     for name, value in zip(node.native_memories, (v, w), strict=False):
         setattr(node, name, value)
-    if node.store_v_seq:
+    if v_seq is not None:
         node.v_seq = v_seq
-    return spike
+    return spike  # type: ignore[no-any-return]

@@ -79,7 +79,8 @@ class SurrogateFunctionBase(nn.Module):
 
     def params(self) -> tuple[float, ...]:
         """The parameters, in the order of the constructor."""
-        return tuple(getattr(self, name) for name in self.names)
+        values = self.__dict__
+        return tuple([values[name] for name in self.names])
 
     @staticmethod
     def primitive(x: Tensor, *params: Any) -> Tensor:

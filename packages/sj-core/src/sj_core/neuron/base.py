@@ -172,8 +172,9 @@ class BaseNode(SpikingNode):
                 setattr(self, name, self.memory_like(name, x))
 
     def single_step_forward(self, x: Tensor) -> Tensor:
-        if _backend.resolve(self, x) == "native":
-            return _backend.run_native(self, x, multi_step=False)
+        spike = _backend.try_native(self, x, False)
+        if spike is not None:
+            return spike
         self._materialise(x)
         return self._step(x.to(state_dtype(x))).to(x.dtype)
 
@@ -181,8 +182,9 @@ class BaseNode(SpikingNode):
         dtype = state_dtype(x_seq)
         if x_seq.shape[0] == 0:
             return torch.empty_like(x_seq)
-        if _backend.resolve(self, x_seq) == "native":
-            return _backend.run_native(self, x_seq, multi_step=True)
+        native = _backend.try_native(self, x_seq, True)
+        if native is not None:
+            return native
         self._materialise(x_seq[0])
         outputs: list[Tensor] = []
         voltages: list[Tensor] = []
@@ -209,6 +211,11 @@ class BaseNode(SpikingNode):
         if "v_threshold" in self.__dict__:  # neither parameter nor buffer: torch does not move it
             self.v_threshold = map_tensors(fn, self.v_threshold)
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_plan", None)  # a cache of the native backend
+        return state
 
     def extra_repr(self) -> str:
         return (
