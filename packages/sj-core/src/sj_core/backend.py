@@ -132,7 +132,8 @@ def _node_obstacle(node: SpikingNode) -> str | None:
         return f"sj-kernels has no kernel for the dynamics of {cls.__name__}"
     surrogate = node.surrogate_function
     name = type(surrogate).__name__
-    if type(surrogate).__module__ != "sj_core.surrogate" or name not in table["surrogate"]:
+    own = type(surrogate).__module__.startswith("sj_core.surrogate")
+    if not own or name not in table["surrogate"]:
         return f"sj-kernels has no surrogate {name}"
     if not surrogate.spiking:
         return "`surrogate_function.spiking` is False, and the kernels only spike"

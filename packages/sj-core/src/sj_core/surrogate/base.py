@@ -1,0 +1,164 @@
+"""What a forward and a backward do with the two functions of a surrogate, written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+Function = Callable[..., Tensor]
+
+
+def heaviside(x: Tensor) -> Tensor:
+    """Theta(x): 1 where `x >= 0`, else 0; no gradient.
+
+    Shapes: any shape to the same shape and dtype.
+
+    Example:
+        >>> import torch
+        >>> from sj_core import surrogate
+        >>> surrogate.heaviside(torch.tensor([-0.1, 0.0, 0.1]))
+        tensor([0., 1., 1.])
+    """
+    return (x >= 0).to(x.dtype)
+
+
+class _WithDerivative(torch.autograd.Function):
+    """`value(x)` in forward, `grad * derivative(x)` in backward."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        x: Tensor, value: Function, derivative: Function, params: tuple[Any, ...]
+    ) -> Tensor:
+        return value(x, *params)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, _, ctx.derivative, ctx.params = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return grad * ctx.derivative(x, *ctx.params), None, None, None
+
+
+def _heaviside(x: Tensor, *params: Any) -> Tensor:
+    return heaviside(x)
+
+
+class SurrogateFunctionBase(nn.Module):
+    """Base of the surrogates: a module that gives spikes, with a smooth derivative in backward.
+
+    A subclass names its parameters in `names`, and gives `primitive(x, *params)` (or sets
+    `has_primitive = False`) and `derivative(x, *params)` as static methods.
+
+    Equation: `S = Theta(x)` with `dS/dx = g'(x)`; with `spiking=False` the output is the primitive
+    g(x) itself.
+
+    Shapes: any shape to the same shape and dtype.
+
+    Errors: TypeError for a parameter that is no number, ValueError for one out of its range, or for
+    `spiking=False` where there is no primitive.
+
+    Example:
+        >>> import torch
+        >>> from sj_core.surrogate import SurrogateFunctionBase
+        >>> class Line(SurrogateFunctionBase):
+        ...     def __init__(self, alpha=1.0, spiking=True):
+        ...         super().__init__(alpha, spiking=spiking)
+        ...     @staticmethod
+        ...     def derivative(x, alpha):
+        ...         return torch.full_like(x, alpha)
+        >>> x = torch.tensor([-1.0, 1.0], requires_grad=True)
+        >>> Line(0.5)(x).sum().backward()
+        >>> x.grad
+        tensor([0.5000, 0.5000])
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("alpha",)
+    has_primitive: ClassVar[bool] = True
+
+    def __init__(self, *params: float, spiking: bool = True) -> None:
+        super().__init__()
+        self.check_params(params)
+        for name, value in zip(self.names, params, strict=True):
+            setattr(self, name, value)
+        self.spiking = spiking
+
+    @classmethod
+    def check_params(cls, params: tuple[float, ...]) -> None:
+        """Raise TypeError for a parameter that is no number, ValueError for one out of range."""
+        for name, value in zip(cls.names, params, strict=True):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"`{name}` (={value!r}) of {cls.__name__} must be a number.")
+        cls.check(*params)
+
+    @classmethod
+    def check(cls, *params: float) -> None:
+        """Raise ValueError if a parameter is out of its range (by default: not positive)."""
+        for name, value in zip(cls.names, params, strict=True):
+            require(value > 0, name, value, "greater than 0")
+
+    def params(self) -> tuple[float, ...]:
+        """The parameters, in the order of the constructor."""
+        values = self.__dict__
+        return tuple([values[name] for name in self.names])
+
+    @staticmethod
+    def primitive(x: Tensor, *params: Any) -> Tensor:
+        """g(x)."""
+        raise NotImplementedError("A surrogate with a primitive must define `primitive(x)`.")
+
+    @staticmethod
+    def derivative(x: Tensor, *params: Any) -> Tensor:
+        """g'(x)."""
+        raise NotImplementedError("A surrogate must define `derivative(x)`.")
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the output is the spike, or the primitive."""
+        return self._spiking
+
+    @spiking.setter
+    def spiking(self, value: bool) -> None:
+        if not value and not self.has_primitive:
+            raise ValueError(
+                f"`spiking` (={value!r}) of {type(self).__name__} must be True: it has no "
+                "primitive function; take another surrogate, for example `surrogate.Sigmoid()`."
+            )
+        self._spiking = bool(value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Theta(x), or g(x) with `spiking=False`."""
+        value = _heaviside if self._spiking else self.primitive
+        output: Tensor = _WithDerivative.apply(x, value, self.derivative, self.params())
+        return output
+
+    def extra_repr(self) -> str:
+        shown = [f"{name}={getattr(self, name)}" for name in self.names]
+        return ", ".join([*shown, f"spiking={self.spiking}"])
+
+
+def require(holds: bool, name: str, value: float, rule: str) -> None:
+    if not holds:
+        raise ValueError(f"`{name}` (={value}) must be {rule}.")
+
+
+def spike(x: Tensor, surrogate: type[SurrogateFunctionBase], *params: float) -> Tensor:
+    """Theta(x) with the derivative of a surrogate class in backward.
+
+    Example:
+        >>> import torch
+        >>> from sj_core.surrogate import ATan
+        >>> from sj_core.surrogate.base import spike
+        >>> spike(torch.tensor([-1.0, 1.0]), ATan, 2.0)
+        tensor([0., 1.])
+    """
+    surrogate.check_params(params)
+    spikes: Tensor = _WithDerivative.apply(x, _heaviside, surrogate.derivative, params)
+    return spikes
