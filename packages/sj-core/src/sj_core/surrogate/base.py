@@ -94,7 +94,7 @@ class SurrogateFunctionBase(nn.Module):
     def check_params(cls, params: tuple[float, ...]) -> None:
         """Raise TypeError for a parameter that is no number, ValueError for one out of range."""
         for name, value in zip(cls.names, params, strict=True):
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"`{name}` (={value!r}) of {cls.__name__} must be a number.")
         cls.check(*params)
 
