@@ -159,5 +159,5 @@ class OTTTLIFNode(_OnlineLIFNode):
         if not self.training:
             return spike
         with torch.no_grad():
-            self.trace = self.memory_like("trace", x) * self.trace_decay + spike
+            self.trace = torch.add(spike, self.memory_like("trace", x), alpha=self.trace_decay)
         return spike, self.trace.to(x.dtype)

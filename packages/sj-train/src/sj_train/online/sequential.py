@@ -108,7 +108,7 @@ class OTTTSequential(nn.Sequential, SingleModule, MemoryModule):
         if memory not in self._memory_reset_values:
             self.register_memory(memory, 0.0)
         with torch.no_grad():
-            trace: Tensor = self.memory_like(memory, x) * decay + x
+            trace = torch.add(x, self.memory_like(memory, x), alpha=decay)
         setattr(self, memory, trace)
         return trace.to(x.dtype)
 
