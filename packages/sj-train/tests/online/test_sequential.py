@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from sj_core import functional
 from sj_core.neuron import LIFNode
 from sj_train.online import OTTTLIFNode, OTTTSequential, SLTTLIFNode
 
@@ -307,6 +308,31 @@ def test_memories_reset_copy_and_stay_out_of_the_state_dict():
     assert net(torch.rand(5, 4)).shape == (5, 2)
     assert isinstance(net[:2], OTTTSequential)
     assert len(net[:2]) == 2
+
+
+def test_the_state_can_be_given_to_a_fresh_net():
+    def make():
+        return OTTTSequential(
+            nn.Linear(4, 6), OTTTLIFNode(), nn.Sequential(nn.MaxPool1d(2), nn.Linear(3, 2))
+        )
+
+    net = make()
+    x = 3 * torch.rand(2, 3, 4)
+    net(x[0])
+    state = functional.get_state(net)
+    assert set(state) == {"1.v", "1.trace", "trace_of_2_0"}
+    fresh = make()
+    fresh.load_state_dict(net.state_dict())
+    functional.set_state(fresh, state)
+    _, after = functional.functional_forward(make(), state, x[1])
+    assert set(after) == set(state)
+    for module in (net, fresh):
+        module.zero_grad()
+        module(x[1]).sum().backward()
+    assert torch.equal(net[2][1].weight.grad, fresh[2][1].weight.grad)
+    assert functional.get_state(make()) == {}
+    appended = make().append(nn.ReLU())
+    assert "trace_of_3" in dict(appended.named_memories())
 
 
 def test_bad_arguments():

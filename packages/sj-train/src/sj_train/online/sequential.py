@@ -14,6 +14,19 @@ from sj_core.neuron import BaseNode
 from sj_train.online.neuron import OTTTLIFNode
 from sj_train.online.trace import TraceMode
 
+# Modules that only reshape or average: their trace is made from that of their input.
+_LINEAR = (
+    nn.Identity,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.modules.pooling._AvgPoolNd,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    nn.Upsample,
+    nn.modules.padding._ConstantPadNd,
+)
+
 
 class OTTTSequential(nn.Sequential, SingleModule, MemoryModule):
     r"""
@@ -54,6 +67,15 @@ class OTTTSequential(nn.Sequential, SingleModule, MemoryModule):
         super().__init__(*modules)
         self.input_trace = bool(input_trace)
         self.register_memory("trace_of_input", 0.0)
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Add a module, and a memory for the trace of each weightless one in it."""
+        super().add_module(name, module)
+        # Before any forward, so that `functional.set_state` finds them in a fresh net.
+        for path, child in _walk(self):
+            weightless = next(child.parameters(), None) is None
+            if weightless and not isinstance(child, (BaseNode, *_LINEAR)):
+                self._register_trace(_memory_of(path))
 
     def forward(self, x: Any) -> Tensor:
         """Return the output of one step."""
@@ -102,11 +124,14 @@ class OTTTSequential(nn.Sequential, SingleModule, MemoryModule):
             return result, None
         if decay is None:
             return result, None
-        return result, self._next_trace(f"trace_of_{name.replace('.', '_')}", decay, result)
+        return result, self._next_trace(_memory_of(name), decay, result)
 
-    def _next_trace(self, memory: str, decay: float, x: Tensor) -> Tensor:
+    def _register_trace(self, memory: str) -> None:
         if memory not in self._memory_reset_values:
             self.register_memory(memory, 0.0)
+
+    def _next_trace(self, memory: str, decay: float, x: Tensor) -> Tensor:
+        self._register_trace(memory)
         with torch.no_grad():
             trace = torch.add(x, self.memory_like(memory, x), alpha=decay)
         setattr(self, memory, trace)
@@ -115,6 +140,10 @@ class OTTTSequential(nn.Sequential, SingleModule, MemoryModule):
     def extra_repr(self) -> str:
         """Give the settings that are no modules."""
         return f"input_trace={self.input_trace}"
+
+
+def _memory_of(path: str) -> str:
+    return f"trace_of_{path.replace('.', '_')}"
 
 
 def _walk(sequential: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
