@@ -124,7 +124,7 @@ inline void stream_fence() {
 #endif
 }
 
-inline void prefetch_row(const void* row, int64_t bytes) {
+SJ_HD void prefetch_row(const void* row, int64_t bytes) {
 #if defined(__GNUC__)
     const char* p = static_cast<const char*>(row);
     for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
@@ -176,10 +176,6 @@ template <class R> struct Rows {
                 for (int64_t i = 0; i < n; ++i) row[i] = float_to_bfloat(buffer[i]);
             }
         }
-    }
-
-    void prefetch(const void* base, int64_t at, int64_t n) const {
-        prefetch_row(static_cast<const char*>(base) + at * size(), n * size());
     }
 };
 

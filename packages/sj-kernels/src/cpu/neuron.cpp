@@ -12,10 +12,11 @@ namespace sj {
 inline namespace SJ_ABI {
 namespace {
 
-constexpr int64_t kBlock = 2048;              // neurons of a block, at most
+constexpr int64_t kBlock = 1024;              // neurons of a block, at most
 constexpr int64_t kAlign = 64;                // blocks start at multiples of it
-constexpr int64_t kHistoryBytes = 512 << 10;  // H of a block over all steps: half a typical L2
+constexpr int64_t kHistoryBytes = 512 << 10;  // H of a block over all steps: a share of L2
 constexpr int64_t kSerial = 32768;            // elements below which threads cost more than they give
+constexpr int64_t kAheadBytes = 12 << 10;     // how far reads run ahead of use
 constexpr int64_t kStreamBytes = 4 << 20;     // outputs that would only flush the caches
 
 struct Plan {
@@ -46,12 +47,21 @@ template <class R, class N, class Reset> struct Run {
     Plan plan;
     Rows<R> rows;
     double* partial;
+    int64_t ahead;
 
     Run(const NeuronArgs& args, const N& n, int64_t limit, double* partial_sums)
         : a(args), neuron(n), reset{R(args.v_reset)}, plan(plan_of(args, limit)), partial(partial_sums) {
         rows.dtype = a.dtype;
         rows.stream = a.T * a.n * rows.size() >= kStreamBytes;
+        ahead = kAheadBytes / (plan.block * rows.size());
+        if (ahead < 1) ahead = 1;
+        if (ahead > a.T) ahead = a.T;
     }
+
+    // The combinations that deserve a loop of their own, without a row between.
+    template <class M, class Th>
+    static constexpr bool kFuse =
+        (!M::kNonlinear || M::kDecayGrad) && std::is_same<Th, OneThreshold<R>>::value;
 
     // Where the state before the first step stands: in the caller's tensor, or filled into buffer.
     const R* initial(const void* state, double fill, int64_t first, R* buffer, int64_t n) const {
@@ -60,7 +70,14 @@ template <class R, class N, class Reset> struct Run {
         return buffer;
     }
 
-    template <class Th> void forward(int64_t first, int64_t n, Th th, R* buffers) const {
+    // A row that is to be fetched ahead of its use; null for a block past the end.
+    const char* row(const void* base, int64_t t, int64_t first, int64_t end) const {
+        if (!base || first >= end) return nullptr;
+        return static_cast<const char*>(base) + (t * a.n + first) * rows.size();
+    }
+
+    template <class Th>
+    void forward(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
         const int64_t b = plan.block;
         R *x_buffer = buffers, *s_buffer = buffers + b, *fill = buffers + 2 * b;
         R *w_fill = buffers + 3 * b, *scales = buffers + 4 * b;
@@ -71,10 +88,12 @@ template <class R, class N, class Reset> struct Run {
         const R* w = N::kTwoStates ? initial(a.w, a.w_fill, first, w_fill, n) : nullptr;
         for (int64_t t = 0; t < a.T; ++t) {
             const int64_t at = t * a.n + first;
-            if (t + 1 < a.T) rows.prefetch(a.x, at + a.n, n);
+            const int64_t k = t + ahead;
+            const Ahead next{k < a.T ? row(a.x, k, first, end) : row(a.x, k - a.T, first + b, end),
+                             rows.size(), n};
             const R* x = rows.load(a.x, at, x_buffer, n);
             R* s = rows.target(a.s, at, s_buffer);
-            fire_row(neuron, reset, th, R(a.scale), x, v, w, v_next, w_next, s, n);
+            fire_row(neuron, reset, th, R(a.scale), x, v, w, v_next, w_next, s, n, next);
             v = v_next;
             w = w_next;
             if (a.scale_ptr) scale_row(s, scales, s, n);
@@ -85,11 +104,10 @@ template <class R, class N, class Reset> struct Run {
                 else std::memcpy(to, v, std::size_t(n) * sizeof(R));
             }
         }
-        if (rows.stream) stream_fence();
     }
 
     template <bool kDetach, class Th>
-    void backward(int64_t first, int64_t n, Th th, R* buffers) const {
+    void backward(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
         const int64_t b = plan.block;
         R *x_buffer = buffers, *g_buffer = buffers + b, *v0 = buffers + 2 * b;
         R *w0 = buffers + 3 * b, *scales = buffers + 4 * b, *gs = buffers + 5 * b;
@@ -97,14 +115,19 @@ template <class R, class N, class Reset> struct Run {
         R *w_row = buffers + 9 * b, *acc = buffers + 10 * b, *gx_buffer = buffers + 11 * b;
         R* history = buffers + 13 * b;  // row 12: thresholds
 
+        // Memory never rests: the last steps of the replay fetch the first gradients, and the last
+        // of the backward the next block's input.
         const R* v_first = initial(a.v, a.v_fill, first, v0, n);
         const R* v = v_first;
         const R* w = N::kTwoStates ? initial(a.w, a.w_fill, first, w0, n) : nullptr;
         for (int64_t t = 0; t < a.T; ++t) {
             const int64_t at = t * a.n + first;
-            if (t + 1 < a.T) rows.prefetch(a.x, at + a.n, n);
+            const int64_t k = t + ahead;
+            const Ahead next{
+                k < a.T ? row(a.x, k, first, end) : row(a.g_s, 2 * a.T - 1 - k, first, end),
+                rows.size(), n};
             const R* x = rows.load(a.x, at, x_buffer, n);
-            replay_row(neuron, reset, th, x, v, w, v_row, w_row, history + t * b, n);
+            replay_row(neuron, reset, th, x, v, w, v_row, w_row, history + t * b, n, next);
             v = v_row;
             w = w_row;
         }
@@ -116,7 +139,9 @@ template <class R, class N, class Reset> struct Run {
         if (!a.g_s) fill_row(R(0), g_buffer, n);
         for (int64_t t = a.T - 1; t >= 0; --t) {
             const int64_t at = t * a.n + first;
-            if (t > 0 && a.g_s) rows.prefetch(a.g_s, at - a.n, n);
+            const int64_t k = t - ahead;
+            const Ahead next{k >= 0 ? row(a.g_s, k, first, end) : row(a.x, -1 - k, first + b, end),
+                             rows.size(), n};
             const R* h = history + t * b;
             const R* g_s = a.g_s ? rows.load(a.g_s, at, g_buffer, n) : g_buffer;
             if (a.g_s && a.scale_ptr) {
@@ -124,7 +149,6 @@ template <class R, class N, class Reset> struct Run {
                 g_s = g_buffer;
             }
             if (a.g_v_seq) add_row(static_cast<const R*>(a.g_v_seq) + at, g_v, n);
-            surrogate_row(a.surrogate, a.surrogate_p, th, h, gs, n);
             const R* v_before = nullptr;
             if constexpr (N::kNonlinear) {
                 v_before = t == 0 ? v_first : v_row;
@@ -133,11 +157,20 @@ template <class R, class N, class Reset> struct Run {
             const R* x = nullptr;
             if constexpr (N::kDecayGrad) x = rows.load(a.x, at, x_buffer, n);
             R* g_x = rows.target(a.g_x, at, gx_buffer);
-            back_row<R, kDetach>(neuron, reset, th, R(a.scale), h, gs, g_s, v_before, x, g_v, g_w,
-                                 g_x, acc, n);
+            const auto back = [&](auto surrogate) {
+                back_row<R, kDetach>(neuron, reset, th, R(a.scale), h, surrogate, g_s, v_before, x,
+                                     g_v, g_w, g_x, acc, n, next);
+            };
+            if (kFuse<N, Th> && a.surrogate == Surrogate::ATan) {
+                if constexpr (kFuse<N, Th>) back(Computed<R, ATan<R>>{ATan<R>(a.surrogate_p)});
+            } else if (kFuse<N, Th> && a.surrogate == Surrogate::Sigmoid) {
+                if constexpr (kFuse<N, Th>) back(Computed<R, Sigmoid<R>>{Sigmoid<R>(a.surrogate_p)});
+            } else {
+                surrogate_row(a.surrogate, a.surrogate_p, th, h, gs, n);
+                back(Stored<R>{gs});
+            }
             rows.store(a.g_x, at, g_x, n);
         }
-        if (rows.stream) stream_fence();
         finish(a.g_v, first, g_v, n);
         if (N::kTwoStates) finish(a.g_w, first, g_w, n);
         if (N::kDecayGrad) sum_decay(first, acc, n);
@@ -164,34 +197,45 @@ template <class R, class N, class Reset> struct Run {
         }
     }
 
-    // Calls body(first, n, threshold, buffers) for block `task`.
-    template <class Body> void block(int64_t task, int64_t rows_of_buffer, Body&& body) const {
-        const int64_t first = task * plan.block;
-        const int64_t n = a.n - first < plan.block ? a.n - first : plan.block;
-        Scratch scratch(std::size_t((rows_of_buffer + 13) * plan.block) * sizeof(R));
-        R* buffers = static_cast<R*>(scratch.data());
-        if (a.v_th_ptr) {
-            R* thresholds = buffers + 12 * plan.block;
-            channel_row(static_cast<const R*>(a.v_th_ptr), a, first, thresholds, n);
-            body(first, n, RowThreshold<R>{thresholds}, buffers);
-        } else {
-            body(first, n, OneThreshold<R>{R(a.v_th)}, buffers);
+    // Calls body(first, n, threshold) for the blocks [begin, end).
+    template <class Body> void blocks(int64_t begin, int64_t end, R* buffers, Body&& body) const {
+        R* thresholds = buffers + 12 * plan.block;
+        for (int64_t first = begin * plan.block; first < end; first += plan.block) {
+            const int64_t n = end - first < plan.block ? end - first : plan.block;
+            if (a.v_th_ptr) {
+                channel_row(static_cast<const R*>(a.v_th_ptr), a, first, thresholds, n);
+                body(first, n, RowThreshold<R>{thresholds});
+            } else {
+                body(first, n, OneThreshold<R>{R(a.v_th)});
+            }
         }
     }
 
-    static void forward_task(void* self, int64_t task) {
-        const Run& run = *static_cast<const Run*>(self);
-        run.block(task, 0, [&](int64_t first, int64_t n, auto th, R* buffers) {
-            run.forward(first, n, th, buffers);
-        });
+    int64_t neurons(int64_t blocks) const {
+        return blocks * plan.block < a.n ? blocks * plan.block : a.n;
     }
 
-    static void backward_task(void* self, int64_t task) {
+    static void forward_range(void* self, int64_t begin, int64_t end) {
         const Run& run = *static_cast<const Run*>(self);
-        run.block(task, run.a.T, [&](int64_t first, int64_t n, auto th, R* buffers) {
-            if (run.a.detach) run.template backward<true>(first, n, th, buffers);
-            else run.template backward<false>(first, n, th, buffers);
+        Scratch scratch(std::size_t(13 * run.plan.block) * sizeof(R));
+        R* buffers = static_cast<R*>(scratch.data());
+        const int64_t stop = run.neurons(end);
+        run.blocks(begin, stop, buffers, [&](int64_t first, int64_t n, auto th) {
+            run.forward(first, n, stop, th, buffers);
         });
+        if (run.rows.stream) stream_fence();
+    }
+
+    static void backward_range(void* self, int64_t begin, int64_t end) {
+        const Run& run = *static_cast<const Run*>(self);
+        Scratch scratch(std::size_t((13 + run.a.T) * run.plan.block) * sizeof(R));
+        R* buffers = static_cast<R*>(scratch.data());
+        const int64_t stop = run.neurons(end);
+        run.blocks(begin, stop, buffers, [&](int64_t first, int64_t n, auto th) {
+            if (run.a.detach) run.template backward<true>(first, n, stop, th, buffers);
+            else run.template backward<false>(first, n, stop, th, buffers);
+        });
+        if (run.rows.stream) stream_fence();
     }
 };
 
@@ -202,10 +246,10 @@ template <class R> void forward_as(const NeuronArgs& a) {
         using N = std::decay_t<decltype(neuron)>;
         if (a.hard) {
             Run<R, N, HardReset<R>> run(a, neuron, kBlock, nullptr);
-            parallel_for(run.plan.tasks, run.plan.threads, run.forward_task, &run);
+            parallel_ranges(run.plan.tasks, run.plan.threads, run.forward_range, &run);
         } else {
             Run<R, N, SoftReset<R>> run(a, neuron, kBlock, nullptr);
-            parallel_for(run.plan.tasks, run.plan.threads, run.forward_task, &run);
+            parallel_ranges(run.plan.tasks, run.plan.threads, run.forward_range, &run);
         }
     });
 }
@@ -222,10 +266,10 @@ template <class R> void backward_as(const NeuronArgs& a) {
         using N = std::decay_t<decltype(neuron)>;
         if (a.hard) {
             Run<R, N, HardReset<R>> run(a, neuron, limit, partials);
-            parallel_for(run.plan.tasks, run.plan.threads, run.backward_task, &run);
+            parallel_ranges(run.plan.tasks, run.plan.threads, run.backward_range, &run);
         } else {
             Run<R, N, SoftReset<R>> run(a, neuron, limit, partials);
-            parallel_for(run.plan.tasks, run.plan.threads, run.backward_task, &run);
+            parallel_ranges(run.plan.tasks, run.plan.threads, run.backward_range, &run);
         }
     });
     if (a.g_decay) {

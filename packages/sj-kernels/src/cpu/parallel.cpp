@@ -36,18 +36,19 @@ GompParallel gomp() {
 
 struct Team {
     std::atomic<int64_t> next{0};
-    int64_t tasks;
-    void (*task)(void*, int64_t);
+    int64_t tasks, ranges;
+    void (*work)(void*, int64_t, int64_t);
     void* context;
 };
 
-void work(void* data) {
+// Takes ranges until none is left: right for a team smaller than asked for, too.
+void take(void* data) {
     Team& team = *static_cast<Team*>(data);
     FlushToZero mode;
     for (;;) {
         int64_t i = team.next.fetch_add(1, std::memory_order_relaxed);
-        if (i >= team.tasks) return;
-        team.task(team.context, i);
+        if (i >= team.ranges) return;
+        team.work(team.context, i * team.tasks / team.ranges, (i + 1) * team.tasks / team.ranges);
     }
 }
 
@@ -86,22 +87,35 @@ Kept& kept() {
 
 }  // namespace
 
-void parallel_for(int64_t tasks, int threads, void (*task)(void*, int64_t), void* context) {
+void parallel_ranges(int64_t tasks, int threads, void (*work)(void*, int64_t, int64_t),
+                     void* context) {
     Team team;
     team.tasks = tasks;
-    team.task = task;
+    team.ranges = std::max<int64_t>(1, std::min<int64_t>(threads, tasks));
+    team.work = work;
     team.context = context;
-    int wanted = int(std::min<int64_t>(threads, tasks));
-    if (wanted <= 1) {
-        work(&team);
+    if (team.ranges == 1) {
+        take(&team);
     } else if (gomp()) {
-        gomp()(work, &team, unsigned(wanted), 0);
+        gomp()(take, &team, unsigned(team.ranges), 0);
     } else {
         std::vector<std::thread> helpers;
-        for (int i = 1; i < wanted; ++i) helpers.emplace_back(work, &team);
-        work(&team);
+        for (int64_t i = 1; i < team.ranges; ++i) helpers.emplace_back(take, &team);
+        take(&team);
         for (std::thread& helper : helpers) helper.join();
     }
+}
+
+void parallel_for(int64_t tasks, int threads, void (*task)(void*, int64_t), void* context) {
+    struct Each {
+        void (*task)(void*, int64_t);
+        void* context;
+    } each{task, context};
+    const auto work = [](void* data, int64_t begin, int64_t end) {
+        const Each& e = *static_cast<const Each*>(data);
+        for (int64_t i = begin; i < end; ++i) e.task(e.context, i);
+    };
+    parallel_ranges(tasks, threads, work, &each);
 }
 
 const char* parallel_backend() { return gomp() ? "openmp" : "std::thread"; }

@@ -6,9 +6,13 @@
 
 namespace sj {
 
-// Calls task(context, i) for i in [0, tasks), on at most `threads` threads. Runs on the OpenMP team
-// that torch has loaded, found at run time, so that no second pool spins beside it; without one, on
-// threads of its own that live for the call.
+// Splits [0, tasks) into `threads` ranges and calls work(context, begin, end) for each. Runs on the
+// OpenMP team that torch has loaded, found at run time, so that no second pool spins beside it;
+// without one, on threads of its own that live for the call.
+void parallel_ranges(int64_t tasks, int threads, void (*work)(void*, int64_t, int64_t),
+                     void* context);
+
+// The same, calling task(context, i) for each i.
 void parallel_for(int64_t tasks, int threads, void (*task)(void*, int64_t), void* context);
 
 // "openmp" or "std::thread".

@@ -7,6 +7,21 @@
 namespace sj {
 inline namespace SJ_ABI {
 
+// Rows are walked in chunks; before each, the same stretch of a row that is needed later is fetched.
+// A whole row at once would fill the line buffers and stall; none, and every chunk waits for memory.
+constexpr int64_t kChunk = 128;
+
+struct Ahead {
+    const char* row;
+    int64_t size;  // bytes of an element
+    int64_t n;
+
+    SJ_HD void fetch(int64_t i) const {
+        int64_t end = i + kChunk < n ? i + kChunk : n;
+        if (row) prefetch_row(row + i * size, (end - i) * size);
+    }
+};
+
 // A threshold per neuron or one for all; both give th(i).
 template <class R> struct OneThreshold {
     R value;
@@ -19,29 +34,37 @@ template <class R> struct RowThreshold {
 
 // s[i] = spike ? scale : 0. The state rows before and after may be the same.
 template <class R, class N, class Reset, class Th>
-inline void fire_row(const N& neuron, const Reset& reset, Th th, R scale, const R* x, const R* v,
-                     const R* w, R* v_next, R* w_next, R* s, int64_t n) {
-    SJ_LOOP
-    for (int64_t i = 0; i < n; ++i) {
-        R h, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
-        bool spike = step_forward(neuron, reset, x[i], th(i), vi, wi, h);
-        v_next[i] = vi;
-        if constexpr (N::kTwoStates) w_next[i] = wi;
-        s[i] = spike ? scale : R(0);
+inline void fire_row(const N neuron, const Reset reset, Th th, R scale, const R* x, const R* v,
+                     const R* w, R* v_next, R* w_next, R* s, int64_t n, Ahead ahead) {
+    for (int64_t from = 0; from < n; from += kChunk) {
+        const int64_t to = from + kChunk < n ? from + kChunk : n;
+        ahead.fetch(from);
+        SJ_LOOP
+        for (int64_t i = from; i < to; ++i) {
+            R h, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
+            bool spike = step_forward(neuron, reset, x[i], th(i), vi, wi, h);
+            v_next[i] = vi;
+            if constexpr (N::kTwoStates) w_next[i] = wi;
+            s[i] = spike ? scale : R(0);
+        }
     }
 }
 
 // The same steps once more, for H.
 template <class R, class N, class Reset, class Th>
-inline void replay_row(const N& neuron, const Reset& reset, Th th, const R* x, const R* v,
-                       const R* w, R* v_next, R* w_next, R* h, int64_t n) {
-    SJ_LOOP
-    for (int64_t i = 0; i < n; ++i) {
-        R hi, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
-        step_forward(neuron, reset, x[i], th(i), vi, wi, hi);
-        v_next[i] = vi;
-        if constexpr (N::kTwoStates) w_next[i] = wi;
-        h[i] = hi;
+inline void replay_row(const N neuron, const Reset reset, Th th, const R* x, const R* v,
+                       const R* w, R* v_next, R* w_next, R* h, int64_t n, Ahead ahead) {
+    for (int64_t from = 0; from < n; from += kChunk) {
+        const int64_t to = from + kChunk < n ? from + kChunk : n;
+        ahead.fetch(from);
+        SJ_LOOP
+        for (int64_t i = from; i < to; ++i) {
+            R hi, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
+            step_forward(neuron, reset, x[i], th(i), vi, wi, hi);
+            v_next[i] = vi;
+            if constexpr (N::kTwoStates) w_next[i] = wi;
+            h[i] = hi;
+        }
     }
 }
 
@@ -56,25 +79,40 @@ SJ_NOINLINE void surrogate_row(Surrogate id, const double* p, Th th, const R* h,
 }
 
 template <class R, class Reset, class Th>
-inline void reset_row(const Reset& reset, Th th, const R* h, R* v, int64_t n) {
+inline void reset_row(const Reset reset, Th th, const R* h, R* v, int64_t n) {
     SJ_LOOP
     for (int64_t i = 0; i < n; ++i) v[i] = reset.apply(h[i] - th(i) >= R(0), h[i], th(i));
 }
 
+// Gives back_row the values of surrogate_row. Its place is taken by the surrogate itself where that
+// is worth another loop.
+template <class R> struct Stored {
+    const R* gs;
+    SJ_HD R at(int64_t i, R) const { return gs[i]; }
+};
+template <class R, class S> struct Computed {
+    S surrogate;
+    SJ_HD R at(int64_t, R x) const { return surrogate(x); }
+};
+
 // acc[i] sums the gradient of 1/tau over time (learnable decay only).
-template <class R, bool kDetach, class N, class Reset, class Th>
-inline void back_row(const N& neuron, const Reset& reset, Th th, R scale, const R* h, const R* gs,
+template <class R, bool kDetach, class N, class Reset, class Th, class S>
+inline void back_row(const N neuron, const Reset reset, Th th, R scale, const R* h, const S gs,
                      const R* g_s, const R* v_before, const R* x, R* g_v, R* g_w, R* g_x, R* acc,
-                     int64_t n) {
-    SJ_LOOP
-    for (int64_t i = 0; i < n; ++i) {
-        R gv = g_v[i], gw = N::kTwoStates ? g_w[i] : R(0), vb = N::kNonlinear ? v_before[i] : R(0);
-        R g_h = step_backward<R, kDetach>(neuron, reset, h[i], gs[i], g_s[i] * scale, th(i), vb, gv,
-                                          gw);
-        g_v[i] = gv;
-        if constexpr (N::kTwoStates) g_w[i] = gw;
-        if constexpr (N::kDecayGrad) acc[i] += g_h * neuron.dh_ddecay(vb, x[i]);
-        g_x[i] = g_h * neuron.dh_dx();
+                     int64_t n, Ahead ahead) {
+    for (int64_t from = 0; from < n; from += kChunk) {
+        const int64_t to = from + kChunk < n ? from + kChunk : n;
+        ahead.fetch(from);
+        SJ_LOOP
+        for (int64_t i = from; i < to; ++i) {
+            R gv = g_v[i], gw = N::kTwoStates ? g_w[i] : R(0), vb = N::kNonlinear ? v_before[i] : R(0);
+            R g_h = step_backward<R, kDetach>(neuron, reset, h[i], gs.at(i, h[i] - th(i)), g_s[i] * scale, th(i), vb, gv,
+                                              gw);
+            g_v[i] = gv;
+            if constexpr (N::kTwoStates) g_w[i] = gw;
+            if constexpr (N::kDecayGrad) acc[i] += g_h * neuron.dh_ddecay(vb, x[i]);
+            g_x[i] = g_h * neuron.dh_dx();
+        }
     }
 }
 
