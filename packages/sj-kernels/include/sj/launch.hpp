@@ -8,6 +8,7 @@
 // v_seq, and any incoming gradient (zero) or any outgoing one (not wanted) but g_x.
 
 #include <cstdint>
+#include <type_traits>
 
 #include "sj/dynamics.hpp"
 #include "sj/surrogate.hpp"

@@ -17,6 +17,15 @@ namespace {
 
 constexpr int64_t kKeepGil = 1 << 16;  // elements below which releasing the GIL costs more
 
+// Values of `device`; others are indices of CUDA devices.
+constexpr int kCpu = -1;
+constexpr int kCudaOnHost = -2;
+
+Driver driver(int device) {
+    if (device == kCpu) return cpu();
+    return device == kCudaOnHost ? cuda_on_host() : cuda();
+}
+
 const void* in(uintptr_t p) { return reinterpret_cast<const void*>(p); }
 void* out(uintptr_t p) { return reinterpret_cast<void*>(p); }
 
@@ -61,7 +70,7 @@ public:
         a.v_next = out(v_next);
         a.w_next = out(w_next);
         a.v_seq = out(v_seq);
-        run(a, device < 0 ? cpu().forward : cuda().forward);
+        run(a, driver(device).forward);
     }
 
     double backward(uintptr_t g_s, uintptr_t g_v_next, uintptr_t g_w_next, uintptr_t g_v_seq,
@@ -92,12 +101,40 @@ public:
         double g_decay = 0;
         if (want_decay) a.g_decay = &g_decay;
         std::vector<double> sums;
-        if (want_decay && device < 0) {
+        if (want_decay && device == kCpu) {
             sums.resize(std::size_t((n + 63) / 64));
             a.partial = sums.data();
         }
-        run(a, device < 0 ? cpu().backward : cuda().backward);
+        run(a, driver(device).backward);
         return g_decay;
+    }
+
+    // The common case, with as few arguments as can be: on the CPU, one state, one threshold.
+    void forward_cpu(uintptr_t x, uintptr_t v, double v_fill, uintptr_t s, uintptr_t v_next,
+                     int64_t T, int64_t n, int dtype, int threads) const {
+        NeuronArgs a = args_;
+        sizes(a, T, n, 1, 1, dtype, threads, kCpu, 0);
+        a.x = in(x);
+        a.v = in(v);
+        a.v_fill = v_fill;
+        a.s = out(s);
+        a.v_next = out(v_next);
+        run(a, cpu().forward);
+    }
+
+    void backward_cpu(uintptr_t g_s, uintptr_t g_v_next, uintptr_t x, uintptr_t v, double v_fill,
+                      uintptr_t g_x, uintptr_t g_v, int64_t T, int64_t n, int dtype,
+                      int threads) const {
+        NeuronArgs a = args_;
+        sizes(a, T, n, 1, 1, dtype, threads, kCpu, 0);
+        a.g_s = in(g_s);
+        a.g_v_next = in(g_v_next);
+        a.x = in(x);
+        a.v = in(v);
+        a.v_fill = v_fill;
+        a.g_x = out(g_x);
+        a.g_v = out(g_v);
+        run(a, cpu().backward);
     }
 
 private:
@@ -135,6 +172,8 @@ void bind_neuron(nb::module_& m) {
              nb::arg("v_reset"), nb::arg("surrogate"), nb::arg("surrogate_p"), nb::arg("detach"),
              nb::arg("scale"))
         .def("forward", &Neuron::forward)
+        .def("forward_cpu", &Neuron::forward_cpu)
+        .def("backward_cpu", &Neuron::backward_cpu)
         .def("backward", &Neuron::backward);
 }
 

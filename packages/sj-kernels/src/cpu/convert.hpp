@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "sj/half.hpp"
 #include "sj/launch.hpp"
 
 #if defined(__SSE2__) || defined(_M_X64)
@@ -30,34 +31,6 @@
 
 namespace sj {
 inline namespace SJ_ABI {
-
-SJ_HD float half_to_float(uint16_t half) {
-    uint32_t magnitude = half & 0x7fffu;
-    uint32_t sign = uint32_t(half & 0x8000u) << 16;
-    uint32_t special = magnitude >= 0x7c00u ? 0x38000000u : 0u;  // infinities and NaN
-    uint32_t normal = (magnitude << 13) + 0x38000000u + special;
-    uint32_t tiny = bit_cast<uint32_t>(float(int32_t(magnitude)) * 5.9604644775390625e-8f);
-    return bit_cast<float>((magnitude < 0x400u ? tiny : normal) | sign);
-}
-
-SJ_HD uint16_t float_to_half(float value) {
-    uint32_t bits = bit_cast<uint32_t>(value);
-    uint32_t sign = (bits >> 16) & 0x8000u;
-    uint32_t magnitude = bits & 0x7fffffffu;
-    uint32_t normal = (magnitude + 0xc8000fffu + ((magnitude >> 13) & 1u)) >> 13;
-    uint32_t tiny = bit_cast<uint32_t>(bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
-    uint32_t special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
-    uint32_t finite = magnitude < 0x38800000u ? tiny : normal;
-    return uint16_t((magnitude >= 0x47800000u ? special : finite) | sign);
-}
-
-SJ_HD float bfloat_to_float(uint16_t bfloat) { return bit_cast<float>(uint32_t(bfloat) << 16); }
-
-SJ_HD uint16_t float_to_bfloat(float value) {
-    uint32_t bits = bit_cast<uint32_t>(value);
-    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return uint16_t(value == value ? rounded : 0x7fc0u);
-}
 
 SJ_NOINLINE inline void load_half(const uint16_t* from, float* to, int64_t n) {
     int64_t i = 0;

@@ -9,4 +9,7 @@ namespace sj {
 bool has_cuda();
 Driver cuda();
 
+// The same kernel bodies on the host, for tests.
+Driver cuda_on_host();
+
 }  // namespace sj

@@ -126,9 +126,15 @@ def _pointer(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
+# In place of a device's index: the CPU, and the CUDA kernels' bodies run on the CPU.
+_CPU = -1
+_CUDA_ON_HOST = -2
+_SEGMENT = 8  # steps between checkpoints of the CUDA backward (kSegment in src/cuda/body.hpp)
+
+
 def _place(x: Tensor) -> tuple[int, int]:
     if not x.is_cuda:
-        return -1, 0
+        return _CPU, 0
     return x.device.index, torch.cuda.current_stream(x.device).cuda_stream
 
 
@@ -248,10 +254,12 @@ def backward(
     if g_w_next is not None:
         g_w_next = with_strides(g_w_next, g.strides)
     device, stream = _place(g.x)
-    partial = None
-    sums = (g.n + 63) // 64
-    if device >= 0 and g_decay is not None:
-        partial = torch.empty(sums, dtype=torch.float64, device=g.x.device)
+    partial = scratch = None
+    if device != _CPU:
+        checkpoints = (g.T - 1) // _SEGMENT * (2 if settings.neuron == "izhikevich" else 1)
+        scratch = torch.empty(checkpoints * g.n, dtype=g.state, device=g.x.device)
+        if g_decay is not None:
+            partial = torch.empty((g.n + 63) // 64, dtype=torch.float64, device=g.x.device)
     total = native(settings).backward(
         _pointer(g_s),
         _pointer(g_v_next),
@@ -272,7 +280,7 @@ def backward(
         _pointer(g_w),
         _pointer(partial),
         g_decay is not None,
-        0,
+        _pointer(scratch),
         g.T,
         g.n,
         DTYPES[g.x.dtype],

@@ -1,8 +1,9 @@
-"""The fused neuron for torch: `neuron`, `plan`, and all registrations in the `sj` namespace.
+"""The fused neuron for torch: `neuron`, and `plan` for settings that stay.
 
 In eager mode a call takes a thin `torch.autograd.Function` to the extension. Under torch.compile,
-export, fake tensors, dispatch modes and torch.func it takes `torch.ops.sj.neuron_forward`, whose
-backward is `torch.ops.sj.neuron_backward`. Both run the same kernels.
+export, fake tensors and dispatch modes it takes `torch.ops.sj.neuron_forward`, whose backward is
+`torch.ops.sj.neuron_backward`; under torch.func, functions with rules for its transforms. All run
+the same kernels.
 """
 
 from typing import Any
@@ -11,196 +12,13 @@ import torch
 from torch import Tensor
 from torch._C import _are_functorch_transforms_active, _len_torch_dispatch_stack
 
-from sj_kernels import launch
+from sj_kernels import registration as registration  # defines torch.ops.sj
+from sj_kernels.eager import fused, simple
 from sj_kernels.settings import Settings, native
+from sj_kernels.transforms import functional
 
-_LIBRARY = torch.library.Library("sj", "DEF")
-
-_SETTINGS = (
-    "str neuron, float[] params, float v_threshold, float? v_reset, str surrogate, "
-    "float[] surrogate_params, bool detach_reset, bool multi_step, bool store_v_seq, "
-    "float output_scale"
-)
-_TENSORS = (
-    "Tensor x, Tensor? v, float v_fill, Tensor? w, float w_fill, Tensor? decay, "
-    "Tensor? threshold, Tensor? scale"
-)
-_LIBRARY.define(
-    f"neuron_forward({_TENSORS}, {_SETTINGS}) -> (Tensor s, Tensor v_next, Tensor w_next, "
-    "Tensor v_seq)"
-)
-_LIBRARY.define(
-    "neuron_backward(Tensor? g_s, Tensor? g_v_next, Tensor? g_w_next, Tensor? g_v_seq, "
-    f"{_TENSORS}, {_SETTINGS}, bool need_decay) -> (Tensor g_x, Tensor g_v, Tensor g_w, "
-    "Tensor g_decay)"
-)
-
-
-def _settings(values: tuple[Any, ...]) -> Settings:
-    neuron, params, v_threshold, v_reset, surrogate, surrogate_params, *rest = values
-    return Settings(
-        neuron,
-        tuple(params),
-        v_threshold,
-        v_reset,
-        surrogate,
-        tuple(surrogate_params),
-        *rest,
-    )
-
-
-def _present(outputs: tuple[Tensor | None, ...], x: Tensor) -> tuple[Tensor, ...]:
-    # An op cannot return None: what is absent has no elements.
-    return tuple(x.new_empty(0) if output is None else output for output in outputs)
-
-
-def _neuron_forward(x, v, v_fill, w, w_fill, decay, threshold, scale, *settings):
-    outputs = launch.forward(_settings(settings), x, v, v_fill, w, w_fill, decay, threshold, scale)
-    return _present(outputs, x)
-
-
-def _neuron_forward_fake(x, v, v_fill, w, w_fill, decay, threshold, scale, *settings):
-    chosen = _settings(settings)
-    native(chosen)
-    return _present(launch.forward_outputs(chosen, launch.geometry(x, chosen.multi_step)), x)
-
-
-def _neuron_backward(
-    g_s,
-    g_v_next,
-    g_w_next,
-    g_v_seq,
-    x,
-    v,
-    v_fill,
-    w,
-    w_fill,
-    decay,
-    threshold,
-    scale,
-    *rest,
-):
-    *settings, need_decay = rest
-    gradients = launch.backward(
-        _settings(tuple(settings)),
-        g_s, g_v_next, g_w_next, g_v_seq,
-        x, v, v_fill, w, w_fill, decay, threshold, scale,
-        need_decay,
-    )  # fmt: skip
-    return _present(gradients, x)
-
-
-def _neuron_backward_fake(
-    g_s,
-    g_v_next,
-    g_w_next,
-    g_v_seq,
-    x,
-    v,
-    v_fill,
-    w,
-    w_fill,
-    decay,
-    threshold,
-    scale,
-    *rest,
-):
-    *settings, need_decay = rest
-    g = launch.geometry(x, _settings(tuple(settings)).multi_step)
-
-    def one_step(state: Tensor | None) -> Tensor | None:
-        if state is None:
-            return None
-        return torch.empty_strided(g.shape, g.strides, dtype=g.state, device=x.device)
-
-    g_decay = torch.empty_like(decay) if need_decay and decay is not None else None
-    return _present((torch.empty_like(g.x), one_step(v), one_step(w), g_decay), x)
-
-
-def _setup_context(ctx, inputs, output):
-    x, v, v_fill, w, w_fill, decay, threshold, scale, *settings = inputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, v, w, decay, threshold, scale)
-    ctx.fills = (v_fill, w_fill)
-    ctx.settings = settings
-
-
-def _backward(ctx, g_s, g_v_next, g_w_next, g_v_seq):
-    x, v, w, decay, threshold, scale = ctx.saved_tensors
-    v_fill, w_fill = ctx.fills
-    store_v_seq, two_states = ctx.settings[8], ctx.settings[0] == "izhikevich"
-    g_x, g_v, g_w, g_decay = torch.ops.sj.neuron_backward(
-        g_s,
-        g_v_next,
-        g_w_next if two_states else None,
-        g_v_seq if store_v_seq else None,
-        x, v, v_fill, w, w_fill, decay, threshold, scale,
-        *ctx.settings,
-        ctx.needs_input_grad[5],
-    )  # fmt: skip
-    return (
-        g_x,
-        g_v if v is not None else None,
-        None,
-        g_w if w is not None else None,
-        None,
-        g_decay if ctx.needs_input_grad[5] else None,
-        None,
-        None,
-        *(None for _ in ctx.settings),
-    )
-
-
-for _name, _kernel, _fake in (
-    ("neuron_forward", _neuron_forward, _neuron_forward_fake),
-    ("neuron_backward", _neuron_backward, _neuron_backward_fake),
-):
-    for _key in ("CPU", "CUDA"):
-        _LIBRARY.impl(_name, _kernel, _key)
-    torch.library.register_fake(f"sj::{_name}", _fake, lib=_LIBRARY)
-torch.library.register_autograd(
-    "sj::neuron_forward", _backward, setup_context=_setup_context, lib=_LIBRARY
-)
-
-
-class _Fused(torch.autograd.Function):
-    """The eager path: the same kernels with less dispatch around them."""
-
-    @staticmethod
-    def forward(ctx, plan, x, v, w, decay):
-        ctx.set_materialize_grads(False)
-        ctx.plan = plan
-        ctx.fills = fills = (
-            v if isinstance(v, float) else 0.0,
-            w if isinstance(w, float) else 0.0,
-        )
-        v = v if isinstance(v, Tensor) else None
-        w = w if isinstance(w, Tensor) else None
-        ctx.save_for_backward(x, v, w, decay)
-        return launch.forward(
-            plan.settings,
-            x,
-            v,
-            fills[0],
-            w,
-            fills[1],
-            decay,
-            plan.threshold,
-            plan.scale,
-        )
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, g_s, g_v_next, g_w_next, g_v_seq):
-        x, v, w, decay = ctx.saved_tensors
-        plan = ctx.plan
-        g_x, g_v, g_w, g_decay = launch.backward(
-            plan.settings,
-            g_s, g_v_next, g_w_next, g_v_seq,
-            x, v, ctx.fills[0], w, ctx.fills[1], decay, plan.threshold, plan.scale,
-            ctx.needs_input_grad[4],
-        )  # fmt: skip
-        return None, g_x, g_v, g_w, g_decay
+_PLAIN = (Tensor, torch.nn.Parameter)
+_PLANS: dict[tuple[Any, ...], "Plan"] = {}
 
 
 class Plan:
@@ -209,16 +27,22 @@ class Plan:
     Arguments and returns of a call are those of `neuron`. Make it with `plan`.
     """
 
-    __slots__ = ("scale", "settings", "threshold")
+    __slots__ = ("is_simple", "native", "scale", "settings", "threshold")
 
     def __init__(self, settings: Settings, threshold: Tensor | None, scale: Tensor | None) -> None:
-        if not torch.compiler.is_compiling():  # there the op's fake kernel checks
-            native(settings)
         self.settings = settings
         self.threshold = threshold
         self.scale = scale
+        self.is_simple = (
+            settings.neuron in ("if", "lif", "qif", "eif")
+            and not settings.store_v_seq
+            and threshold is None
+            and scale is None
+        )
+        # Under torch.compile the op's fake kernel checks.
+        self.native = None if torch.compiler.is_compiling() else native(settings)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Plan, (self.settings, self.threshold, self.scale)
 
     def __repr__(self) -> str:
@@ -234,31 +58,37 @@ class Plan:
         if (
             torch.compiler.is_compiling()
             or type(x) not in _PLAIN
-            or _are_functorch_transforms_active()
             or _len_torch_dispatch_stack()
             or x.is_meta
         ):
             return self._registered(x, v, w, decay)
+        if _are_functorch_transforms_active():
+            return functional(self, x, _number(v), _number(w), decay)
+        if self.is_simple and w is None and decay is None:
+            outputs = simple(self, x, v)
+            if outputs is not None:
+                return outputs
         if x.device.type not in ("cpu", "cuda"):
             raise ValueError(f"`x` (on {x.device}) must be on a CPU or a CUDA device.")
-        if torch.is_grad_enabled() and (
-            x.requires_grad
-            or (isinstance(v, Tensor) and v.requires_grad)
-            or (decay is not None and decay.requires_grad)
-            or (isinstance(w, Tensor) and w.requires_grad)
-        ):
-            return _Fused.apply(self, x, _float(v), _float(w), decay)
-        v_fill, v = _split(v)
-        w_fill, w = _split(w)
-        return launch.forward(
-            self.settings, x, v, v_fill, w, w_fill, decay, self.threshold, self.scale
-        )
+        return fused(self, x, _number(v), _number(w), decay)
 
-    def _registered(self, x, v, w, decay):
-        v_fill, v = _split(v)
-        w_fill, w = _split(w)
+    def _registered(
+        self,
+        x: Tensor,
+        v: float | Tensor,
+        w: float | Tensor | None,
+        decay: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         s, v_next, w_next, v_seq = torch.ops.sj.neuron_forward(
-            x, v, v_fill, w, w_fill, decay, self.threshold, self.scale, *self.settings
+            x,
+            v if isinstance(v, Tensor) else None,
+            0.0 if isinstance(v, Tensor) else float(v),
+            w if isinstance(w, Tensor) else None,
+            0.0 if w is None or isinstance(w, Tensor) else float(w),
+            decay,
+            self.threshold,
+            self.scale,
+            *self.settings,
         )
         return (
             s,
@@ -268,17 +98,8 @@ class Plan:
         )
 
 
-_PLAIN = (Tensor, torch.nn.Parameter)
-
-
-def _float(value: float | Tensor | None) -> float | Tensor | None:
-    return float(value) if isinstance(value, int) else value
-
-
-def _split(value: float | Tensor | None) -> tuple[float, Tensor | None]:
-    if isinstance(value, Tensor):
-        return 0.0, value
-    return (0.0 if value is None else float(value)), None
+def _number(value: float | Tensor | None) -> float | Tensor | None:
+    return value if value is None or isinstance(value, Tensor) else float(value)
 
 
 def plan(
@@ -380,16 +201,39 @@ def neuron(
     >>> s.flatten(), v
     (tensor([0., 1., 0.]), tensor([0.6000]))
     """
-    call = plan(
-        neuron=neuron,
-        params=params,
-        v_threshold=v_threshold,
-        v_reset=v_reset,
-        surrogate=surrogate,
-        surrogate_params=surrogate_params,
-        detach_reset=detach_reset,
-        multi_step=multi_step,
-        store_v_seq=store_v_seq,
-        output_scale=output_scale,
+    key = (
+        neuron,
+        params,
+        v_threshold,
+        v_reset,
+        surrogate,
+        surrogate_params,
+        detach_reset,
+        multi_step,
+        store_v_seq,
+        output_scale,
     )
+    kept = not (
+        isinstance(v_threshold, Tensor)
+        or isinstance(output_scale, Tensor)
+        or torch.compiler.is_compiling()
+    )
+    call = _PLANS.get(key) if kept else None
+    if call is None:
+        call = plan(
+            neuron=neuron,
+            params=params,
+            v_threshold=v_threshold,
+            v_reset=v_reset,
+            surrogate=surrogate,
+            surrogate_params=surrogate_params,
+            detach_reset=detach_reset,
+            multi_step=multi_step,
+            store_v_seq=store_v_seq,
+            output_scale=output_scale,
+        )
+        if kept:
+            if len(_PLANS) >= 4096:
+                _PLANS.clear()
+            _PLANS[key] = call
     return call(x, v, w, decay)

@@ -1,0 +1,298 @@
+#pragma once
+// What a CUDA thread does, free of CUDA: the kernels of neuron.cu and the host launcher of host.cpp
+// run these bodies. A thread owns V adjacent neurons and loops over time with their states in
+// registers.
+//
+// Backward keeps no history in global memory: H of kSegment steps at a time is recomputed into
+// shared memory, from checkpoints of the states that a first sweep wrote (none if T <= kSegment).
+
+#include "sj/half.hpp"
+#include "sj/launch.hpp"
+#include "sj/step.hpp"
+
+#if defined(__CUDACC__)
+#define SJ_HD_NOINLINE __host__ __device__ __noinline__
+#define SJ_UNROLL _Pragma("unroll")
+#else
+#define SJ_HD_NOINLINE inline
+#define SJ_UNROLL
+#endif
+
+namespace sj {
+inline namespace SJ_ABI {
+
+constexpr int kThreads = 128;  // of a block
+constexpr int kSegment = 8;    // steps of H in shared memory
+constexpr int kSum = 64;       // neurons per partial sum of the decay's gradient
+
+struct F16 {
+    uint16_t bits;
+};
+struct BF16 {
+    uint16_t bits;
+};
+
+SJ_HD float widen(float x) { return x; }
+SJ_HD double widen(double x) { return x; }
+SJ_HD float widen(F16 x) { return half_to_float(x.bits); }
+SJ_HD float widen(BF16 x) { return bfloat_to_float(x.bits); }
+SJ_HD void narrow(float x, float& to) { to = x; }
+SJ_HD void narrow(double x, double& to) { to = x; }
+SJ_HD void narrow(float x, F16& to) { to.bits = float_to_half(x); }
+SJ_HD void narrow(float x, BF16& to) { to.bits = float_to_bfloat(x); }
+
+// V adjacent elements, loaded and stored at once.
+template <class E, int V> struct alignas(sizeof(E) * V) Pack {
+    E e[V];
+};
+
+template <class E, int V> SJ_HD Pack<E, V> load(const void* base, int64_t at) {
+    return *reinterpret_cast<const Pack<E, V>*>(static_cast<const E*>(base) + at);
+}
+
+template <class E, int V> SJ_HD void store(void* base, int64_t at, const Pack<E, V>& pack) {
+    *reinterpret_cast<Pack<E, V>*>(static_cast<E*>(base) + at) = pack;
+}
+
+// A surrogate constructed on the host: its constants reach the kernel as a parameter.
+template <class R> struct AnySurrogate {
+    static constexpr std::size_t kBytes = 24;
+    Surrogate id;
+    alignas(8) unsigned char bytes[kBytes];
+
+    explicit AnySurrogate(const NeuronArgs& a) : id(a.surrogate), bytes{} {
+        unsigned char* to = bytes;
+        dispatch_surrogate<R>(a.surrogate, a.surrogate_p, [to](const auto& s) {
+            static_assert(sizeof(s) <= kBytes, "a surrogate with more constants");
+            std::memcpy(to, &s, sizeof(s));
+        });
+    }
+
+    template <class S> SJ_HD const S& as() const { return *reinterpret_cast<const S*>(bytes); }
+};
+
+// All but the two common ones: a call costs less than 16 inlined copies.
+template <class R> SJ_HD_NOINLINE R rare_surrogate(const AnySurrogate<R>& any, R x) {
+    switch (any.id) {
+        case Surrogate::PiecewiseQuadratic: return any.template as<PiecewiseQuadratic<R>>()(x);
+        case Surrogate::PiecewiseExp: return any.template as<PiecewiseExp<R>>()(x);
+        case Surrogate::SoftSign: return any.template as<SoftSign<R>>()(x);
+        case Surrogate::SuperSpike: return any.template as<SuperSpike<R>>()(x);
+        case Surrogate::NonzeroSignLogAbs: return any.template as<NonzeroSignLogAbs<R>>()(x);
+        case Surrogate::Erf: return any.template as<Erf<R>>()(x);
+        case Surrogate::QPseudoSpike: return any.template as<QPseudoSpike<R>>()(x);
+        case Surrogate::FakeNumericalGradient:
+            return any.template as<FakeNumericalGradient<R>>()(x);
+        case Surrogate::LogTailedReLU: return any.template as<LogTailedReLU<R>>()(x);
+        case Surrogate::Rect: return any.template as<Rect<R>>()(x);
+        case Surrogate::PiecewiseLeakyReLU: return any.template as<PiecewiseLeakyReLU<R>>()(x);
+        case Surrogate::SquarewaveFourierSeries:
+            return any.template as<SquarewaveFourierSeries<R>>()(x);
+        case Surrogate::S2NN: return any.template as<S2NN<R>>()(x);
+        case Surrogate::LeakyKReLU: return any.template as<LeakyKReLU<R>>()(x);
+        default: return R(0);
+    }
+}
+
+template <class R> SJ_HD R surrogate_gradient(const AnySurrogate<R>& any, R x) {
+    if (any.id == Surrogate::ATan) return any.template as<ATan<R>>()(x);
+    if (any.id == Surrogate::Sigmoid) return any.template as<Sigmoid<R>>()(x);
+    return rare_surrogate(any, x);
+}
+
+// Parameters with 1/tau read from the tensor of a learnable one.
+template <class R, class N> SJ_HD N make_neuron(const NeuronArgs& a) {
+    double p[8];
+    for (int i = 0; i < 8; ++i) p[i] = a.p[i];
+    if (a.decay_ptr) p[0] = double(*static_cast<const R*>(a.decay_ptr));
+    return N(p);
+}
+
+template <class R, int V>
+SJ_HD void per_neuron(const void* values, double value, const NeuronArgs& a, int64_t i, R (&to)[V]) {
+    SJ_UNROLL
+    for (int j = 0; j < V; ++j)
+        to[j] = values ? static_cast<const R*>(values)[((i + j) / a.inner) % a.channels] : R(value);
+}
+
+template <class R, int V>
+SJ_HD void initial(const void* state, double fill, int64_t i, R (&to)[V]) {
+    SJ_UNROLL
+    for (int j = 0; j < V; ++j) to[j] = state ? static_cast<const R*>(state)[i + j] : R(fill);
+}
+
+// R: arithmetic; E: elements of x and s; V: neurons of a thread; q: the thread.
+template <class R, class E, int V, class N, class Reset>
+SJ_HD void forward_body(const NeuronArgs& a, int64_t q) {
+    const int64_t i = q * V;
+    if (i >= a.n) return;
+    const N neuron = make_neuron<R, N>(a);
+    const Reset reset{R(a.v_reset)};
+    R v[V], w[V], th[V], scale[V];
+    initial(a.v, a.v_fill, i, v);
+    initial(a.w, a.w_fill, i, w);
+    per_neuron(a.v_th_ptr, a.v_th, a, i, th);
+    per_neuron(a.scale_ptr, 1.0, a, i, scale);
+    Pack<E, V> x = load<E, V>(a.x, i);
+    for (int64_t t = 0; t < a.T; ++t) {
+        const int64_t at = t * a.n + i;
+        Pack<E, V> next = x, s;
+        if (t + 1 < a.T) next = load<E, V>(a.x, at + a.n);
+        SJ_UNROLL
+        for (int j = 0; j < V; ++j) {
+            R h;
+            bool spike = step_forward(neuron, reset, R(widen(x.e[j])), th[j], v[j], w[j], h);
+            narrow(spike ? R(a.scale) * scale[j] : R(0), s.e[j]);
+        }
+        store<E, V>(a.s, at, s);
+        if (a.v_seq) {
+            SJ_UNROLL
+            for (int j = 0; j < V; ++j) static_cast<R*>(a.v_seq)[at + j] = v[j];
+        }
+        x = next;
+    }
+    SJ_UNROLL
+    for (int j = 0; j < V; ++j) {
+        static_cast<R*>(a.v_next)[i + j] = v[j];
+        if (N::kTwoStates) static_cast<R*>(a.w_next)[i + j] = w[j];
+    }
+}
+
+// `shared`: kSegment * V * kThreads values, [step][neuron][thread]; returns the thread's sum of the
+// decay's gradient.
+template <class R, class E, int V, bool kDetach, class N, class Reset>
+SJ_HD double backward_body(const NeuronArgs& a, const AnySurrogate<R>& any, int64_t q, int thread,
+                           R* shared) {
+    const int64_t i = q * V;
+    if (i >= a.n) return 0;
+    const N neuron = make_neuron<R, N>(a);
+    const Reset reset{R(a.v_reset)};
+    const int64_t last = (a.T - 1) / kSegment;  // segment
+    constexpr int kStates = N::kTwoStates ? 2 : 1;
+    R v[V], w[V], th[V], scale[V], g_v[V], g_w[V];
+    double g_decay = 0;
+    per_neuron(a.v_th_ptr, a.v_th, a, i, th);
+    per_neuron(a.scale_ptr, 1.0, a, i, scale);
+    initial(a.g_v_next, 0, i, g_v);
+    initial(a.g_w_next, 0, i, g_w);
+
+    R* const checkpoints = static_cast<R*>(a.scratch);
+    initial(a.v, a.v_fill, i, v);
+    initial(a.w, a.w_fill, i, w);
+    for (int64_t t = 0; t < last * kSegment; ++t) {
+        const Pack<E, V> x = load<E, V>(a.x, t * a.n + i);
+        SJ_UNROLL
+        for (int j = 0; j < V; ++j) {
+            R h;
+            step_forward(neuron, reset, R(widen(x.e[j])), th[j], v[j], w[j], h);
+        }
+        if ((t + 1) % kSegment == 0) {
+            R* to = checkpoints + ((t + 1) / kSegment - 1) * kStates * a.n + i;
+            SJ_UNROLL
+            for (int j = 0; j < V; ++j) {
+                to[j] = v[j];
+                if (N::kTwoStates) to[a.n + j] = w[j];
+            }
+        }
+    }
+
+    for (int64_t segment = last; segment >= 0; --segment) {
+        R v_start[V];
+        if (segment > 0) {
+            const R* from = checkpoints + (segment - 1) * kStates * a.n + i;
+            SJ_UNROLL
+            for (int j = 0; j < V; ++j) {
+                v[j] = from[j];
+                if (N::kTwoStates) w[j] = from[a.n + j];
+            }
+        } else {
+            initial(a.v, a.v_fill, i, v);
+            initial(a.w, a.w_fill, i, w);
+        }
+        SJ_UNROLL
+        for (int j = 0; j < V; ++j) v_start[j] = v[j];
+        const int64_t begin = segment * kSegment;
+        const int steps = a.T - begin < kSegment ? int(a.T - begin) : kSegment;
+        for (int k = 0; k < steps; ++k) {
+            const Pack<E, V> x = load<E, V>(a.x, (begin + k) * a.n + i);
+            SJ_UNROLL
+            for (int j = 0; j < V; ++j) {
+                R h;
+                step_forward(neuron, reset, R(widen(x.e[j])), th[j], v[j], w[j], h);
+                shared[(k * V + j) * kThreads + thread] = h;
+            }
+        }
+        for (int k = steps - 1; k >= 0; --k) {
+            const int64_t at = (begin + k) * a.n + i;
+            Pack<E, V> g_s{}, g_x, x{};
+            if (a.g_s) g_s = load<E, V>(a.g_s, at);
+            if (N::kDecayGrad) x = load<E, V>(a.x, at);
+            SJ_UNROLL
+            for (int j = 0; j < V; ++j) {
+                const R h = shared[(k * V + j) * kThreads + thread];
+                const R gs = surrogate_gradient(any, h - th[j]);
+                if (a.g_v_seq) g_v[j] += static_cast<const R*>(a.g_v_seq)[at + j];
+                R v_before = v_start[j];
+                if (N::kNonlinear && k > 0) {
+                    const R before = shared[((k - 1) * V + j) * kThreads + thread];
+                    v_before = reset.apply(before - th[j] >= R(0), before, th[j]);
+                }
+                const R incoming = R(widen(g_s.e[j])) * (R(a.scale) * scale[j]);
+                const R g_h = step_backward<R, kDetach>(neuron, reset, h, gs, incoming, th[j],
+                                                        v_before, g_v[j], g_w[j]);
+                if constexpr (N::kDecayGrad)
+                    g_decay += double(g_h * neuron.dh_ddecay(v_before, R(widen(x.e[j]))));
+                narrow(g_h * neuron.dh_dx(), g_x.e[j]);
+            }
+            store<E, V>(a.g_x, at, g_x);
+        }
+    }
+    SJ_UNROLL
+    for (int j = 0; j < V; ++j) {
+        if (a.g_v) static_cast<R*>(a.g_v)[i + j] = g_v[j];
+        if (N::kTwoStates && a.g_w) static_cast<R*>(a.g_w)[i + j] = g_w[j];
+    }
+    return g_decay;
+}
+
+// In a fixed order: the result does not depend on the scheduling of blocks.
+SJ_HD double partial_sum(const double* sums) {
+    double sum = 0;
+    for (int k = 0; k < kSum; ++k) sum += sums[k];
+    return sum;
+}
+
+// Calls launcher.run<R, E, V, N, Reset>() for the element type, width, neuron and reset of `a`.
+// Wide accesses need aligned rows; they are compiled for the neurons that are used most.
+template <class R, class E, class Launcher> void dispatch_body(const NeuronArgs& a, Launcher& l) {
+    constexpr int kWide = sizeof(R) == 8 ? 2 : 4;
+    const auto aligned = [&](const void* p) {
+        return reinterpret_cast<uintptr_t>(p) % (sizeof(E) * kWide) == 0;
+    };
+    const bool wide = a.n % kWide == 0 && a.n / kWide >= 16384 && aligned(a.x) && aligned(a.s) &&
+                      aligned(a.g_s) && aligned(a.g_x);
+    dispatch_neuron<R>(a, a.p, a.g_decay != nullptr, [&](const auto& neuron) {
+        using N = std::decay_t<decltype(neuron)>;
+        if constexpr (!N::kNonlinear) {
+            if (wide) {
+                if (a.hard) l.template run<R, E, kWide, N, HardReset<R>>(a);
+                else l.template run<R, E, kWide, N, SoftReset<R>>(a);
+                return;
+            }
+        }
+        if (a.hard) l.template run<R, E, 1, N, HardReset<R>>(a);
+        else l.template run<R, E, 1, N, SoftReset<R>>(a);
+    });
+}
+
+template <class Launcher> void dispatch(const NeuronArgs& a, Launcher&& l) {
+    switch (a.dtype) {
+        case DType::f32: return dispatch_body<float, float>(a, l);
+        case DType::f64: return dispatch_body<double, double>(a, l);
+        case DType::f16: return dispatch_body<float, F16>(a, l);
+        case DType::bf16: return dispatch_body<float, BF16>(a, l);
+    }
+}
+
+}  // namespace SJ_ABI
+}  // namespace sj

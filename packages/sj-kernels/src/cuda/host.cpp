@@ -1,0 +1,51 @@
+// The CUDA bodies under a host launcher: blocks and threads as loops, so that index arithmetic, time
+// loop, checkpoints and reduction are tested on machines without a GPU.
+
+#include <type_traits>
+#include <vector>
+
+#include "body.hpp"
+#include "neuron.hpp"
+
+namespace sj {
+namespace {
+
+struct Forward {
+    template <class R, class E, int V, class N, class Reset> void run(const NeuronArgs& a) {
+        const int64_t threads = (a.n + V - 1) / V;
+        for (int64_t q = 0; q < (threads + kThreads - 1) / kThreads * kThreads; ++q)
+            forward_body<R, E, V, N, Reset>(a, q);
+    }
+};
+
+struct Backward {
+    template <class R, class E, int V, class N, class Reset> void run(const NeuronArgs& a) {
+        const AnySurrogate<R> any(a);
+        const int64_t blocks = ((a.n + V - 1) / V + kThreads - 1) / kThreads;
+        std::vector<R> shared(std::size_t(kSegment) * V * kThreads);
+        std::vector<double> sums(kThreads);
+        for (int64_t block = 0; block < blocks; ++block) {
+            for (int thread = 0; thread < kThreads; ++thread) {
+                const int64_t q = block * kThreads + thread;
+                sums[std::size_t(thread)] =
+                    a.detach ? backward_body<R, E, V, true, N, Reset>(a, any, q, thread, shared.data())
+                             : backward_body<R, E, V, false, N, Reset>(a, any, q, thread, shared.data());
+            }
+            if (!a.partial) continue;
+            for (int k = 0; k < kThreads; k += kSum) {
+                if (block * kThreads + k >= a.n) break;
+                static_cast<double*>(a.partial)[(block * kThreads + k) / kSum] =
+                    partial_sum(sums.data() + k);
+            }
+        }
+    }
+};
+
+void forward(const NeuronArgs& a) { dispatch(a, Forward{}); }
+void backward(const NeuronArgs& a) { dispatch(a, Backward{}); }
+
+}  // namespace
+
+Driver cuda_on_host() { return Driver{forward, backward}; }
+
+}  // namespace sj

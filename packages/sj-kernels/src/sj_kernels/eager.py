@@ -1,0 +1,180 @@
+"""The eager paths: a thin `torch.autograd.Function` around the extension, and a thinner one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sj_kernels import launch
+from sj_kernels.info import DTYPES
+
+if TYPE_CHECKING:
+    from sj_kernels.ops import Plan
+
+Outputs = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+
+_F64 = torch.float64
+_F32 = torch.float32
+
+
+def _split(value: float | Tensor | None) -> tuple[float, Tensor | None]:
+    if isinstance(value, Tensor):
+        return 0.0, value
+    return (0.0 if value is None else value), None
+
+
+def _requires_grad(value: object) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def fused(
+    plan: Plan,
+    x: Tensor,
+    v: float | Tensor | None,
+    w: float | Tensor | None,
+    decay: Tensor | None,
+) -> Outputs:
+    """Run a plan with everything that it may hold."""
+    if torch.is_grad_enabled() and any(map(_requires_grad, (x, v, w, decay))):
+        return _Fused.apply(plan, x, v, w, decay)
+    v_fill, v = _split(v)
+    w_fill, w = _split(w)
+    return launch.forward(plan.settings, x, v, v_fill, w, w_fill, decay, plan.threshold, plan.scale)
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, x: Tensor, v: Any, w: Any, decay: Tensor | None) -> Outputs:
+        ctx.set_materialize_grads(False)
+        ctx.plan = plan
+        v_fill, v = _split(v)
+        w_fill, w = _split(w)
+        ctx.fills = (v_fill, w_fill)
+        ctx.save_for_backward(x, v, w, decay)
+        return launch.forward(
+            plan.settings, x, v, v_fill, w, w_fill, decay, plan.threshold, plan.scale
+        )
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g_s: Any, g_v_next: Any, g_w_next: Any = None, g_v_seq: Any = None):
+        x, v, w, decay = ctx.saved_tensors
+        plan = ctx.plan
+        g_x, g_v, g_w, g_decay = launch.backward(
+            plan.settings,
+            g_s, g_v_next, g_w_next, g_v_seq,
+            x, v, ctx.fills[0], w, ctx.fills[1], decay, plan.threshold, plan.scale,
+            ctx.needs_input_grad[4],
+        )  # fmt: skip
+        return None, g_x, g_v, g_w, g_decay
+
+
+def simple(plan: Plan, x: Tensor, v: float | Tensor) -> Outputs | None:
+    """Run a plan of one state and one threshold on contiguous CPU tensors; None where it is not so.
+
+    What costs here is not the kernel but every call from Python on the way to it.
+    """
+    if not (x.is_cpu and x.is_contiguous() and x.dtype in DTYPES) or x.numel() == 0:
+        return None
+    if isinstance(v, Tensor):
+        shape = x.shape[1:] if plan.settings.multi_step else x.shape
+        dtype = x.dtype
+        if v.shape != shape or not v.is_cpu or not v.is_contiguous():
+            return None
+        if v.dtype is not (dtype if dtype is _F32 or dtype is _F64 else _F32):
+            return None
+        if torch.is_grad_enabled() and (x.requires_grad or v.requires_grad):
+            return (*_Simple.apply(plan, x, v), None, None)
+    elif plan.settings.multi_step and x.dim() == 0:
+        return None
+    elif torch.is_grad_enabled() and x.requires_grad:
+        return (*_Simple.apply(plan, x, float(v)), None, None)
+    return (*_simple_forward(plan, x, v), None, None)
+
+
+def _simple_forward(plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, Tensor]:
+    s = torch.empty_like(x)
+    n = x.numel()
+    T = 1
+    dtype = x.dtype
+    if isinstance(v, Tensor):
+        v_next = torch.empty_like(v)
+        fill, at = 0.0, v.data_ptr()
+        if plan.settings.multi_step:
+            T = x.shape[0]
+            n //= T
+    else:
+        fill, at = v, 0
+        state = dtype if dtype is _F32 or dtype is _F64 else _F32
+        if plan.settings.multi_step:
+            T, *shape = x.shape
+            n //= T
+            v_next = torch.empty(shape, dtype=state, device="cpu")
+        else:
+            v_next = torch.empty_like(x, dtype=state)
+    plan.native.forward_cpu(
+        x.data_ptr(), at, fill, s.data_ptr(), v_next.data_ptr(), T, n, DTYPES[dtype],
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return s, v_next
+
+
+class _Simple(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        if isinstance(v, Tensor):
+            ctx.save_for_backward(x, v)
+            ctx.plan = (plan, 0.0)
+        else:
+            ctx.save_for_backward(x)
+            ctx.plan = (plan, v)
+        return _simple_forward(plan, x, v)
+
+    @staticmethod
+    def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None):
+        # once_differentiable costs as much as the kernel: only where a second graph is asked for.
+        if torch.is_grad_enabled():
+            return _simple_backward_once(ctx, g_s, g_v_next)
+        return _simple_backward(ctx, g_s, g_v_next)
+
+
+def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None):
+    plan, fill = ctx.plan
+    saved = ctx.saved_tensors
+    x = saved[0]
+    v_at = g_v_at = 0
+    g_v = None
+    if len(saved) == 2:
+        v_at = saved[1].data_ptr()
+        if ctx.needs_input_grad[2]:
+            g_v = torch.empty_like(saved[1])
+            g_v_at = g_v.data_ptr()
+    g_x = torch.empty_like(x)
+    if g_s is None:
+        g_s_at = 0
+    else:
+        if not g_s.is_contiguous():
+            g_s = g_s.contiguous()
+        g_s_at = g_s.data_ptr()
+    if g_v_next is None:
+        g_v_next_at = 0
+    else:
+        if not g_v_next.is_contiguous():
+            g_v_next = g_v_next.contiguous()
+        g_v_next_at = g_v_next.data_ptr()
+    n = x.numel()
+    T = 1
+    if plan.settings.multi_step:
+        T = x.shape[0]
+        n //= T
+    plan.native.backward_cpu(
+        g_s_at, g_v_next_at, x.data_ptr(), v_at, fill, g_x.data_ptr(), g_v_at, T, n,
+        DTYPES[x.dtype], torch.get_num_threads(),
+    )  # fmt: skip
+    return None, g_x, g_v
+
+
+_simple_backward_once = torch.autograd.function.once_differentiable(_simple_backward)

@@ -1,0 +1,157 @@
+"""The registrations in the `sj` namespace: `neuron_forward` and its backward, `neuron_backward`."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sj_kernels import launch
+from sj_kernels.settings import Settings, native
+
+_LIBRARY = torch.library.Library("sj", "DEF")
+
+_SETTINGS = (
+    "str neuron, float[] params, float v_threshold, float? v_reset, str surrogate, "
+    "float[] surrogate_params, bool detach_reset, bool multi_step, bool store_v_seq, "
+    "float output_scale"
+)
+_TENSORS = (
+    "Tensor x, Tensor? v, float v_fill, Tensor? w, float w_fill, Tensor? decay, "
+    "Tensor? threshold, Tensor? scale"
+)
+_LIBRARY.define(
+    f"neuron_forward({_TENSORS}, {_SETTINGS}) -> (Tensor s, Tensor v_next, Tensor w_next, "
+    "Tensor v_seq)"
+)
+_LIBRARY.define(
+    "neuron_backward(Tensor? g_s, Tensor? g_v_next, Tensor? g_w_next, Tensor? g_v_seq, "
+    f"{_TENSORS}, {_SETTINGS}, bool need_decay) -> (Tensor g_x, Tensor g_v, Tensor g_w, "
+    "Tensor g_decay)"
+)
+
+
+def _settings(values: tuple[Any, ...]) -> Settings:
+    neuron, params, v_threshold, v_reset, surrogate, surrogate_params, *rest = values
+    return Settings(
+        neuron,
+        tuple(params),
+        v_threshold,
+        v_reset,
+        surrogate,
+        tuple(surrogate_params),
+        *rest,
+    )
+
+
+def _present(outputs: tuple[Tensor | None, ...], x: Tensor) -> tuple[Tensor, ...]:
+    # An op cannot return None: what is absent has no elements.
+    return tuple(x.new_empty(0) if output is None else output for output in outputs)
+
+
+def _neuron_forward(x, v, v_fill, w, w_fill, decay, threshold, scale, *settings):
+    outputs = launch.forward(_settings(settings), x, v, v_fill, w, w_fill, decay, threshold, scale)
+    return _present(outputs, x)
+
+
+def _neuron_forward_fake(x, v, v_fill, w, w_fill, decay, threshold, scale, *settings):
+    chosen = _settings(settings)
+    native(chosen)
+    return _present(launch.forward_outputs(chosen, launch.geometry(x, chosen.multi_step)), x)
+
+
+def _neuron_backward(
+    g_s,
+    g_v_next,
+    g_w_next,
+    g_v_seq,
+    x,
+    v,
+    v_fill,
+    w,
+    w_fill,
+    decay,
+    threshold,
+    scale,
+    *rest,
+):
+    *settings, need_decay = rest
+    gradients = launch.backward(
+        _settings(tuple(settings)),
+        g_s, g_v_next, g_w_next, g_v_seq,
+        x, v, v_fill, w, w_fill, decay, threshold, scale,
+        need_decay,
+    )  # fmt: skip
+    return _present(gradients, x)
+
+
+def _neuron_backward_fake(
+    g_s,
+    g_v_next,
+    g_w_next,
+    g_v_seq,
+    x,
+    v,
+    v_fill,
+    w,
+    w_fill,
+    decay,
+    threshold,
+    scale,
+    *rest,
+):
+    *settings, need_decay = rest
+    g = launch.geometry(x, _settings(tuple(settings)).multi_step)
+
+    def one_step(state: Tensor | None) -> Tensor | None:
+        if state is None:
+            return None
+        return torch.empty_strided(g.shape, g.strides, dtype=g.state, device=x.device)
+
+    g_decay = torch.empty_like(decay) if need_decay and decay is not None else None
+    return _present((torch.empty_like(g.x), one_step(v), one_step(w), g_decay), x)
+
+
+def _setup_context(ctx, inputs, output):
+    x, v, v_fill, w, w_fill, decay, threshold, scale, *settings = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, v, w, decay, threshold, scale)
+    ctx.fills = (v_fill, w_fill)
+    ctx.settings = settings
+
+
+def _backward(ctx, g_s, g_v_next, g_w_next, g_v_seq):
+    x, v, w, decay, threshold, scale = ctx.saved_tensors
+    v_fill, w_fill = ctx.fills
+    store_v_seq, two_states = ctx.settings[8], ctx.settings[0] == "izhikevich"
+    g_x, g_v, g_w, g_decay = torch.ops.sj.neuron_backward(
+        g_s,
+        g_v_next,
+        g_w_next if two_states else None,
+        g_v_seq if store_v_seq else None,
+        x, v, v_fill, w, w_fill, decay, threshold, scale,
+        *ctx.settings,
+        ctx.needs_input_grad[5],
+    )  # fmt: skip
+    return (
+        g_x,
+        g_v if v is not None else None,
+        None,
+        g_w if w is not None else None,
+        None,
+        g_decay if ctx.needs_input_grad[5] else None,
+        None,
+        None,
+        *(None for _ in ctx.settings),
+    )
+
+
+for _name, _kernel, _fake in (
+    ("neuron_forward", _neuron_forward, _neuron_forward_fake),
+    ("neuron_backward", _neuron_backward, _neuron_backward_fake),
+):
+    for _key in ("CPU", "CUDA"):
+        _LIBRARY.impl(_name, _kernel, _key)
+    torch.library.register_fake(f"sj::{_name}", _fake, lib=_LIBRARY)
+torch.library.register_autograd(
+    "sj::neuron_forward", _backward, setup_context=_setup_context, lib=_LIBRARY
+)

@@ -1,0 +1,112 @@
+"""torch.func: grad, vmap over states and their composition, against loops over the eager path."""
+
+import pytest
+import torch
+from kernels_reference import NEURON_PARAMS
+from torch.func import grad, vmap
+
+from sj_kernels import ops
+
+SETTINGS = {
+    "v_threshold": 1.0,
+    "v_reset": 0.0,
+    "surrogate": "ATan",
+    "surrogate_params": (2.0,),
+    "detach_reset": False,
+}
+
+
+def call(neuron, x, v, w=None, decay=None, **kwargs):
+    settings = {**SETTINGS, **kwargs}
+    return ops.neuron(x, v, w, neuron=neuron, params=NEURON_PARAMS[neuron], decay=decay, **settings)
+
+
+def states(neuron, shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(3, *shape, generator=generator) + 0.6
+    v = 0.3 * torch.randn(shape, generator=generator)
+    w = 0.1 * torch.randn(shape, generator=generator) if neuron == "izhikevich" else None
+    decay = torch.tensor([0.4]) if neuron == "plif" else None
+    return x, v, w, decay
+
+
+@pytest.mark.parametrize("neuron", list(NEURON_PARAMS))
+def test_grad_equals_eager(neuron):
+    x, v, w, decay = states(neuron, (4, 5))
+
+    def loss(x, v):
+        s, v_next, _, v_seq = call(neuron, x, v, w, decay, store_v_seq=True)
+        return s.square().sum() + v_next.sum() + (v_seq**2).sum()
+
+    leaves = [x.clone().requires_grad_(), v.clone().requires_grad_()]
+    loss(*leaves).backward()
+    for got, leaf in zip(grad(loss, argnums=(0, 1))(x, v), leaves, strict=True):
+        assert torch.equal(got, leaf.grad)
+
+
+def test_grad_of_decay():
+    x, v, _, decay = states("plif", (4, 5))
+    def loss(decay):
+        return call("plif", x, v, None, decay)[1].square().sum()
+    leaf = decay.clone().requires_grad_()
+    loss(leaf).backward()
+    assert torch.equal(grad(loss)(decay), leaf.grad)
+    assert leaf.grad.abs() > 0
+
+
+@pytest.mark.parametrize("multi_step", [True, False])
+@pytest.mark.parametrize("neuron", ["if", "lif", "izhikevich", "plif"])
+@pytest.mark.parametrize("in_dims", [(0, 0), (None, 0), (1, None)])
+def test_vmap(neuron, in_dims, multi_step):
+    x, v, w, decay = states(neuron, (4, 5))
+    x = x if multi_step else x[0]
+    xs = torch.stack([x, x + 0.2, x * 2], in_dims[0]) if in_dims[0] is not None else x
+    vs = torch.stack([v, v + 0.2, v * 2], in_dims[1]) if in_dims[1] is not None else v
+    def function(x, v):
+        return call(neuron, x, v, w, decay, multi_step=multi_step)[:2]
+    got = vmap(function, in_dims=in_dims)(xs, vs)
+    for index in range(3):
+        pick = [
+            t if d is None else t.select(d, index) for t, d in zip((xs, vs), in_dims, strict=True)
+        ]
+        for a, b in zip(got, function(*pick), strict=True):
+            assert torch.equal(a[index], b)
+
+
+def test_vmap_of_channels_and_scalar_steps():
+    threshold = torch.linspace(0.5, 1.5, 5)
+    x = torch.randn(2, 3, 4, 5) + 0.6
+    def function(x):
+        return call("lif", x, 0.0, v_threshold=threshold)[0]
+    got = vmap(function)(x)
+    assert torch.equal(got, torch.stack([function(one) for one in x]))
+    line = torch.randn(6, 7) + 0.6  # six sequences of one neuron without a batch
+    got = vmap(lambda x: call("lif", x, 0.0)[0])(line)
+    assert torch.equal(got, torch.stack([call("lif", one, 0.0)[0] for one in line]))
+
+
+@pytest.mark.parametrize("neuron", ["lif", "plif", "izhikevich"])
+def test_vmap_of_grad(neuron):
+    x, v, w, decay = states(neuron, (4, 5))
+    vs = torch.stack([v, v + 0.2, v * 2])
+
+    def loss(v, decay):
+        return call(neuron, x, v, w, decay)[0].square().sum()
+
+    if neuron == "plif":
+        decays = torch.tensor([[0.4], [0.5], [0.6]])
+        got = vmap(grad(loss, argnums=(0, 1)))(vs, decays)
+        each = [grad(loss, argnums=(0, 1))(a, b) for a, b in zip(vs, decays, strict=True)]
+        for a, b in zip(got, zip(*each, strict=True), strict=True):
+            torch.testing.assert_close(a, torch.stack(b))
+    else:
+        got = vmap(grad(lambda v: loss(v, decay)))(vs)
+        assert torch.equal(got, torch.stack([grad(lambda v: loss(v, decay))(v) for v in vs]))
+
+
+def test_second_derivative_is_refused():
+    x = torch.randn(3, 4, requires_grad=True)
+    s = call("lif", x, 0.0)[0]
+    (g,) = torch.autograd.grad(s.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        g.sum().backward()
