@@ -30,6 +30,14 @@ def test_digest_follows_content_names_and_settings(tmp_path: Path):
     assert tree.digest([source], "OFF") not in {first, second}
 
 
+def test_digest_does_not_ask_where_the_tree_lies(tmp_path: Path):
+    source = tmp_path / "tests" / "src"
+    source.mkdir(parents=True)
+    first = tree.digest([source])
+    (source / "a.cpp").write_text("int a;")
+    assert tree.digest([source]) != first
+
+
 def test_digest_leaves_tests_and_caches_out(tmp_path: Path):
     (tmp_path / "p" / "tests").mkdir(parents=True)
     first = tree.digest([tmp_path / "p"])

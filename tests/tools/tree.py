@@ -57,8 +57,9 @@ def digest(paths: Iterable[Path], *settings: str) -> str:
     total = hashlib.sha256("\0".join((sys.version, *settings)).encode())
     for top in paths:
         for file in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            if file.is_file() and not {"__pycache__", "tests", "build"} & set(file.parts):
-                total.update(file.relative_to(top.parent).as_posix().encode())
+            name = file.relative_to(top.parent)
+            if file.is_file() and not {"__pycache__", "tests", "build"} & set(name.parts):
+                total.update(name.as_posix().encode())
                 total.update(file.read_bytes())
     return total.hexdigest()[:16]
 
