@@ -43,6 +43,23 @@ def build_parser() -> Parser:
     )
     runs.add_argument("--resume", metavar="RUN", help="go on with a run from its last checkpoint")
     runs.add_argument("--no-progress", action="store_true", help="no progress bar")
+    evaluate = commands.add_parser(
+        "eval", help="test a run again", description="Accuracy of a run's best checkpoint."
+    )
+    evaluate.add_argument("run", metavar="RUN", help="run folder")
+    evaluate.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps")
+    convert = commands.add_parser(
+        "convert",
+        help="convert an ANN twin of a run",
+        description="Train a network of ReLUs like the run's on the same data, convert it by"
+        " sj-convert, and compare accuracy at each time step.",
+    )
+    convert.add_argument("run", metavar="RUN", help="run folder")
+    convert.add_argument(
+        "--time-steps", type=int, default=8, metavar="N", help="time steps (default: 8)"
+    )
+    convert.add_argument("--no-progress", action="store_true", help="no progress bar")
+    commands.add_parser("info", help="versions, backends, instruction set, CUDA")
     return parser
 
 
@@ -143,6 +160,36 @@ def run_fit(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_eval(args: argparse.Namespace) -> int:
+    """`sj-train eval RUN`."""
+    from sj_train.fit import evaluate
+
+    print(evaluate.report(evaluate.evaluate(Path(args.run), args.device)))
+    return 0
+
+
+def run_convert(args: argparse.Namespace) -> int:
+    """`sj-train convert RUN`."""
+    from sj_train.fit import convert, run as runs
+
+    run = Path(args.run)
+    try:
+        results = convert.convert(run, args.time_steps, progress=not args.no_progress)
+    except runs.Interrupted as stop:
+        print(f"\nStopped. Go on with: sj-train convert {run}", file=sys.stderr)
+        return stop.code
+    print(f"{convert.report(results)}\nfigure: {run / 'convert.png'}")
+    return 0
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """`sj-train info`."""
+    from sj_train.fit import info
+
+    print(info.report(info.collect()))
+    return 0
+
+
 MAY_CHANGE = ("epochs", "device", "devices", "workers")
 
 
@@ -158,4 +205,4 @@ def resumed_config(run: Path, values: dict[str, Any], out: str | None) -> FitCon
     return dataclasses.replace(config, **values)
 
 
-COMMANDS = {"fit": run_fit}
+COMMANDS = {"fit": run_fit, "eval": run_eval, "convert": run_convert, "info": run_info}

@@ -178,6 +178,30 @@ def confusion_matrix(ax: Any, counts: np.ndarray[Any, Any], classes: list[str]) 
     ax.tick_params(length=0)
 
 
+def curve_of_conversion(results: dict[str, Any], title: str, path: Path) -> None:
+    """Draws accuracy over time steps of a converted network beside the ANN's line into a PNG."""
+    figure_module: Any = require("matplotlib.figure", "'sj-train[fit]'", "The figure")
+    figure = figure_module.Figure(figsize=(8, 5), dpi=130, layout="constrained")
+    ax = figure.add_subplot()
+    _style(ax, title)
+    ann = 100 * results["ann_accuracy"]
+    ax.axhline(ann, color=INK, lw=1.4, ls=(0, (5, 3)), label=f"ANN, {ann:.1f} %")
+    for name, colour, label in (
+        ("accuracy_over_time", TRAIN, "converted"),
+        ("trained_accuracy_over_time", VAL, "trained directly"),
+    ):
+        values = [100 * value for value in results[name]]
+        text = f"{label}, {values[-1]:.1f} % at T={len(values)}"
+        ax.plot(range(1, len(values) + 1), values, color=colour, lw=2, marker="o", ms=4, label=text)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_ylim(top=101)
+    ax.set_xlabel("time step", color=MUTED)
+    ax.set_ylabel("test accuracy (%)", color=MUTED)
+    ax.grid(color=GRID, lw=0.8)
+    ax.legend(frameon=False, fontsize=9.5, loc="lower right", labelcolor=INK)
+    figure.savefig(path)
+
+
 def _palette(count: int) -> list[Any]:
     colormaps: Any = require("matplotlib", "'sj-train[fit]'", "The figure")
     return [
@@ -194,7 +218,9 @@ def _observe(module: Any, sample: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     module.rates.take()
     steps = module.config.time_steps
     titles = layer_titles(module.net)
-    layers = {titles[k]: as_sequence(seen, steps)[:, 0].float() for k, seen in records.items()}
+    layers = {
+        titles[k]: as_sequence(seen, steps)[:, 0].float() for k, seen in records.items() if seen
+    }
     return layers, evidence[:, 0].float()
 
 
@@ -211,6 +237,8 @@ def _mean_rates(module: Any, data: FitData, batches: int = 8) -> dict[str, Tenso
             module(x.to(module.device))
         module.rates.take()
         for name, seen in records.items():
+            if not seen:
+                continue
             rate = as_sequence(seen, module.config.time_steps).float().mean(0).sum(0)
             sums[name] = sums.get(name, 0) + rate
         count += len(x)

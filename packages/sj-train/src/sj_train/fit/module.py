@@ -61,6 +61,10 @@ class SpikingClassifier(pl.LightningModule):
         self.meter, self.val_meter, self.test_meter = EpochMeter(), EpochMeter(), EpochMeter()
         self.confusion = torch.zeros(classes, classes, dtype=torch.long)
 
+    def kind(self) -> str:
+        """What the network is, for people."""
+        return f"{self.config.model} of {self.config.neuron} neurons"
+
     def encode(self, x: Tensor) -> Tensor:
         """The sequence `[T, N, *shape]` that the network sees for a batch."""
         return encode(x, self.config.time_steps, self.config.encoder, self.temporal)

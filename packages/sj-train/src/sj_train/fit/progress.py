@@ -70,8 +70,9 @@ class EpochBar(TQDMProgressBar):
         shown = {
             "loss": f"{train['loss']:.3f}",
             "acc": f"{100 * train['accuracy']:.1f}%",
-            "rate": f"{train['rate']:.3f}",
         }
+        if train["rate"]:
+            shown["rate"] = f"{train['rate']:.3f}"
         if val and trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             shown["val_acc"] = f"{100 * val['accuracy']:.1f}%"
         return shown

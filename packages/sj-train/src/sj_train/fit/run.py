@@ -85,8 +85,9 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     say: Any = print,
+    picture: bool = True,
 ) -> dict[str, Any]:
-    """Trains, tests the best checkpoint, writes `results.json` and `figure.png`.
+    """Trains, tests the best checkpoint, writes `results.json` and, asked for, `figure.png`.
 
     Raises:
         Interrupted: stopped by Ctrl-C or SIGTERM.
@@ -97,7 +98,10 @@ def fit(
         checkpoint, complaints = newest_intact(run)
         for complaint in complaints:
             say(complaint)
-        say(f"Going on from `{checkpoint}`." if checkpoint else "No checkpoint: from the start.")
+        if checkpoint:
+            say(f"Going on from `{checkpoint}`.")
+        elif complaints:
+            say("No intact checkpoint: from the start.")
     trainer = make_trainer(module.config, run, progress=progress)
     os.environ[RUN_VARIABLE] = str(run.resolve())
     try:
@@ -111,7 +115,8 @@ def fit(
     results = {**test(trainer, module, data, run), "seconds": round(seconds, 2)}
     if trainer.is_global_zero:
         (run / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-        draw_run(module, data, results, run / "figure.png")
+        if picture:
+            draw_run(module, data, results, run / "figure.png")
     return results
 
 
@@ -154,7 +159,7 @@ def describe(module: SpikingClassifier, data: FitData, run: Path) -> str:
     return (
         f"{splits.name}: {parts[0]} training, {parts[1]} validation, {parts[2]} test samples of"
         f" shape {list(splits.shape)}\n"
-        f"{config.model} of {config.neuron} neurons, {parameters:,} parameters,"
+        f"{module.kind()}, {parameters:,} parameters,"
         f" T={config.time_steps}, {config.encoder} encoding, {config.method}, seed {config.seed}\n"
         f"run folder: {run}"
     )

@@ -15,8 +15,15 @@ def spiking_layers(net: nn.Module) -> dict[str, nn.Module]:
     return {
         name: module
         for name, module in net.named_modules()
-        if hasattr(module, "surrogate_function")
+        if hasattr(module, "surrogate_function") and hasattr(module, "step_mode")
     }
+
+
+class Spikes(nn.Identity):
+    """Marks a tensor as the spikes of a layer that has no module of its own for its neurons."""
+
+    surrogate_function: nn.Module | None = None
+    step_mode = "m"
 
 
 def layer_titles(net: nn.Module) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import nn
 
@@ -11,13 +12,18 @@ from sj_train.fit.neurons import NeuronFactory
 
 
 def cnn(
-    shape: tuple[int, ...], classes: int, neuron: NeuronFactory, width: int = 0
+    shape: tuple[int, ...],
+    classes: int,
+    neuron: NeuronFactory,
+    width: int = 0,
+    kit: Any = layer,
 ) -> nn.Sequential:
     """Pairs of 3x3 convolutions, each pair halving the image, then two linear layers.
 
     `conv - BatchNorm - neuron` twice and a pooling, with `width` (usually 32), then twice as many
     channels, until the image is at most 4 pixels wide. Pooling takes the mean, so that a quiet
-    region stays quiet. Input `[T, N, C, H, W]`, output `[T, N, classes]`.
+    region stays quiet. Input `[T, N, C, H, W]`, output `[T, N, classes]`. `kit` holds the
+    layers: with `torch.nn` and ReLU as the neuron it is an ordinary network, without T.
     """
     channels, height, length = shape
     width = width or 32
@@ -27,20 +33,20 @@ def cnn(
         out = width * 2 ** min(stage, 3)
         for _ in range(2):
             layers += [
-                layer.Conv2d(channels, out, 3, padding=1, bias=False),
-                layer.BatchNorm2d(out),
+                kit.Conv2d(channels, out, 3, padding=1, bias=False),
+                kit.BatchNorm2d(out),
                 neuron(),
             ]
             channels = out
         if min(height, length) > 1:
-            layers.append(layer.AvgPool2d(2))
+            layers.append(kit.AvgPool2d(2))
             height, length = height // 2, length // 2
     hidden = 4 * width
     layers += [
-        layer.Flatten(),
-        layer.Linear(channels * height * length, hidden, bias=False),
-        layer.BatchNorm1d(hidden),
+        kit.Flatten(),
+        kit.Linear(channels * height * length, hidden, bias=False),
+        kit.BatchNorm1d(hidden),
         neuron(),
-        layer.Linear(hidden, classes),
+        kit.Linear(hidden, classes),
     ]
     return nn.Sequential(*layers)

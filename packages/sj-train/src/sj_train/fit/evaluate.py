@@ -1,0 +1,84 @@
+"""`sj-train eval`: the accuracy of a trained run, in total and after each time step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sj_train.fit.checkpoint import BEST, FOLDER, read_checkpoint
+from sj_train.fit.config import FitConfig
+from sj_train.fit.data import FitData
+from sj_train.fit.module import SpikingClassifier
+from sj_train.fit.run import test
+from sj_train.fit.spikes import layer_titles, record_spikes
+from sj_train.fit.trainer import make_trainer
+
+
+def load_run(run: Path, device: str | None = None) -> tuple[SpikingClassifier, FitData]:
+    """The network of a run with the weights of its best checkpoint, and its data.
+
+    Raises:
+        RunError: no run there, or its best checkpoint is missing or damaged.
+    """
+    config = FitConfig.load(run / "config.json")
+    if device is not None:
+        config.device = device
+    content = read_checkpoint(run / FOLDER / BEST)
+    data = FitData(config)
+    module = SpikingClassifier(**{**content["hyper_parameters"], "config": config.to_dict()})
+    module.load_state_dict(content["state_dict"])
+    return module, data
+
+
+def evaluate(run: Path, device: str | None = None) -> dict[str, Any]:
+    """Tests a run anew: accuracy, accuracy after 1..T steps, loss, rates per layer."""
+    module, data = load_run(run, device)
+    config = module.config
+    config.devices, config.strategy = 1, "auto"
+    trainer = make_trainer(config, run, progress=False, log=False)
+    results = test(trainer, module, data, run)
+    over_time, rates = _over_time(module, data)
+    results |= {"accuracy_over_time": over_time, "firing_rates": rates}
+    del results["epochs"]
+    (run / "eval.json").write_text(json.dumps(results, indent=2) + "\n")
+    return results
+
+
+@torch.no_grad()
+def _over_time(module: SpikingClassifier, data: FitData) -> tuple[list[float], dict[str, float]]:
+    module.eval()
+    steps = module.config.time_steps
+    right = torch.zeros(steps)
+    spikes: dict[str, list[float]] = {}
+    total = 0
+    torch.manual_seed(module.config.seed)
+    for x, y in data.test_dataloader():
+        with record_spikes(module.net) as records:
+            evidence = module(x.to(module.device)).cpu().float()
+        right += (evidence.cumsum(0).argmax(2) == y).sum(1)
+        total += len(y)
+        for name, seen in records.items():
+            count = spikes.setdefault(name, [0.0, 0.0])
+            count[0] += sum(float(part.sum()) for part in seen)
+            count[1] += sum(part.numel() for part in seen)
+    titles = layer_titles(module.net)
+    rates = {titles[name]: fired / max(1.0, size) for name, (fired, size) in spikes.items()}
+    return (right / total).tolist(), rates
+
+
+def report(results: dict[str, Any]) -> str:
+    """The results as lines for people."""
+    lines = [
+        f"test accuracy {100 * results['test_accuracy']:.2f} %, loss {results['test_loss']:.4f},"
+        f" firing rate {results['firing_rate']:.3f}, {results['parameters']:,} parameters",
+        "",
+        "time step   accuracy",
+    ]
+    for step, accuracy in enumerate(results["accuracy_over_time"], 1):
+        lines.append(f"{step:9d}   {100 * accuracy:6.2f} %")
+    lines += ["", "layer          firing rate"]
+    lines += [f"{name:14s} {rate:11.4f}" for name, rate in results["firing_rates"].items()]
+    return "\n".join(lines)
