@@ -6,7 +6,9 @@ from sj_core import (
     encoding as encoding,
     functional as functional,
     layer as layer,
+    monitor as monitor,
     neuron as neuron,
+    plot as plot,
     surrogate as surrogate,
 )
 

@@ -1,0 +1,239 @@
+"""Monitors: they record what flows through a net, and what it costs.
+
+A monitor hooks the modules of a net that are of a class and appends to `records` at each of their
+calls. `firing_rates` and `synops` run a net once and return a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sj_core._counts import Table as Table, firing_rates as firing_rates, synops as synops
+
+Instance = type | tuple[type, ...] | None
+
+
+def identity(x: Any) -> Any:
+    """Return `x`.
+
+    Example:
+        >>> from sj_core.monitor import identity
+        >>> identity(3)
+        3
+    """
+    return x
+
+
+class BaseMonitor:
+    """What the monitors share: hooks on the modules of a class, and the records.
+
+    `instance` is a class or a tuple of them; None stands for the class of `net` itself.
+    `records` is the list of all records, in order; `monitored_layers` the names of the modules.
+    `monitor[i]` is the i-th record, `monitor["name"]` the list of those of one module. A `with`
+    block removes the hooks at its end. Records hold what `function` returns: pass, for example,
+    `torch.Tensor.detach`, where the graph need not be kept.
+
+    Errors: ValueError if no module is of the class; KeyError or IndexError for an unknown name or
+    position; TypeError for `instance` that is no class.
+
+    Example:
+        >>> import torch
+        >>> from sj_core import monitor, neuron
+        >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), neuron.IFNode())
+        >>> with monitor.OutputMonitor(net, neuron.IFNode) as spikes:
+        ...     out = net(torch.ones(1, 2))
+        >>> spikes.monitored_layers, torch.equal(spikes["1"][0], out)
+        (['1'], True)
+    """
+
+    def __init__(
+        self, net: nn.Module, instance: Instance = None, function: Callable[[Any], Any] = identity
+    ) -> None:
+        classes = type(net) if instance is None else instance
+        self.function = function
+        self.records: list[Any] = []
+        self.monitored_layers: list[str] = []
+        self._positions: dict[str, list[int]] = {}
+        self._hooks: list[Any] = []
+        self._enabled = True
+        for name, module in net.named_modules():
+            if isinstance(module, classes):
+                self.monitored_layers.append(name)
+                self._positions[name] = []
+                self._hooks.append(self._hook(name, module))
+        if not self.monitored_layers:
+            raise ValueError(
+                f"`instance` (={instance!r}) must be the class of a module of the net; none is."
+            )
+
+    def _hook(self, name: str, module: nn.Module) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define `_hook(name, module)`.")
+
+    def _record(self, name: str, value: Any) -> None:
+        if self._enabled:
+            self._positions[name].append(len(self.records))
+            self.records.append(self.function(value))
+
+    def __getitem__(self, key: int | str) -> Any:
+        if isinstance(key, str):
+            return [self.records[i] for i in self._positions[key]]
+        return self.records[key]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def clear_recorded_data(self) -> None:
+        """Forget all records."""
+        self.records.clear()
+        for positions in self._positions.values():
+            positions.clear()
+
+    def enable(self) -> None:
+        """Record from now on (so it is at first)."""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Record nothing until `enable()`."""
+        self._enabled = False
+
+    def is_enable(self) -> bool:
+        """Whether calls are recorded."""
+        return self._enabled
+
+    def remove_hooks(self) -> None:
+        """Let go of the net; the records stay."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove_hooks()
+
+
+class OutputMonitor(BaseMonitor):
+    """Records the output of every module of a class, at each call.
+
+    Example:
+        >>> import torch
+        >>> from sj_core import monitor, neuron
+        >>> node = neuron.IFNode()
+        >>> outputs = monitor.OutputMonitor(node)
+        >>> _ = node(torch.ones(2))
+        >>> outputs.records
+        [tensor([1., 1.])]
+    """
+
+    def _hook(self, name: str, module: nn.Module) -> Any:
+        return module.register_forward_hook(lambda m, x, y: self._record(name, y))
+
+
+class InputMonitor(BaseMonitor):
+    """Records the input (a tuple, if there are several) of every module of a class.
+
+    Example:
+        >>> import torch
+        >>> from sj_core import monitor, neuron
+        >>> node = neuron.IFNode()
+        >>> inputs = monitor.InputMonitor(node)
+        >>> _ = node(torch.ones(2))
+        >>> inputs[0]
+        tensor([1., 1.])
+    """
+
+    def _hook(self, name: str, module: nn.Module) -> Any:
+        return module.register_forward_pre_hook(lambda m, x: self._record(name, _unpack(x)))
+
+
+class AttributeMonitor(BaseMonitor):
+    """Records the attribute `attribute_name` of every module of a class, before or after its call.
+
+    Errors: those of `BaseMonitor`; AttributeError at the call if a module has no such attribute.
+
+    Example:
+        >>> import torch
+        >>> from sj_core import monitor, neuron
+        >>> node = neuron.IFNode()
+        >>> voltage = monitor.AttributeMonitor("v", False, node)
+        >>> _ = node(torch.full((2,), 0.25))
+        >>> voltage.records
+        [tensor([0.2500, 0.2500])]
+    """
+
+    def __init__(
+        self,
+        attribute_name: str,
+        pre_forward: bool,
+        net: nn.Module,
+        instance: Instance = None,
+        function: Callable[[Any], Any] = identity,
+    ) -> None:
+        self.attribute_name = attribute_name
+        self.pre_forward = pre_forward
+        super().__init__(net, instance, function)
+
+    def _hook(self, name: str, module: nn.Module) -> Any:
+        def record(m: nn.Module, *_: Any) -> None:
+            self._record(name, getattr(m, self.attribute_name))
+
+        if self.pre_forward:
+            return module.register_forward_pre_hook(record)
+        return module.register_forward_hook(record)
+
+
+class GradInputMonitor(BaseMonitor):
+    """Records the gradient of the input of every module of a class, at each backward.
+
+    Backward runs from the last module (and the last step) to the first: so are the records.
+
+    Example:
+        >>> import torch
+        >>> from sj_core import monitor
+        >>> net = torch.nn.Linear(2, 1, bias=False)
+        >>> _ = torch.nn.init.ones_(net.weight)
+        >>> gradients = monitor.GradInputMonitor(net)
+        >>> net(torch.ones(1, 2, requires_grad=True)).sum().backward()
+        >>> gradients.records
+        [tensor([[1., 1.]])]
+    """
+
+    def _hook(self, name: str, module: nn.Module) -> Any:
+        return module.register_full_backward_hook(
+            lambda m, g_in, g_out: self._record(name, _unpack(g_in))
+        )
+
+
+class GradOutputMonitor(BaseMonitor):
+    """Records the gradient of the output of every module of a class, at each backward.
+
+    Backward runs from the last module (and the last step) to the first: so are the records.
+
+    Example:
+        >>> import torch
+        >>> from sj_core import monitor
+        >>> net = torch.nn.Linear(2, 1)
+        >>> gradients = monitor.GradOutputMonitor(net)
+        >>> net(torch.ones(1, 2)).sum().backward()
+        >>> gradients.records
+        [tensor([[1.]])]
+    """
+
+    def _hook(self, name: str, module: nn.Module) -> Any:
+        # On the tensor and not on the module: it also works where no input needs a gradient.
+        def on_output(m: nn.Module, x: Any, y: Any) -> None:
+            outputs = y if isinstance(y, tuple) else (y,)
+            for output in outputs:
+                if isinstance(output, Tensor) and output.requires_grad and torch.is_grad_enabled():
+                    output.register_hook(lambda g: self._record(name, g))
+
+        return module.register_forward_hook(on_output)
+
+
+def _unpack(values: Any) -> Any:
+    return values[0] if isinstance(values, tuple) and len(values) == 1 else values
