@@ -22,6 +22,8 @@ BACKENDS = ("torch", "native", "auto")
 _INSTALL = "run `pip install sj-kernels`, or set `backend='torch'`"
 _loaded: ModuleType | None = None
 _failure: Exception | None = None
+# What is compiled in: read once, because torch.compile cannot trace into an extension.
+_table: dict[str, frozenset[str]] = {}
 _functorch_level = torch._C._functorch.maybe_current_level
 
 
@@ -36,7 +38,9 @@ def load_kernels() -> ModuleType:
     global _loaded, _failure
     if _loaded is None and _failure is None:
         try:
-            _loaded = importlib.import_module("sj_kernels")
+            module = importlib.import_module("sj_kernels")
+            _table.update(module.combinations())
+            _loaded = module
         except Exception as error:
             _failure = error
             if not isinstance(error, ModuleNotFoundError):
@@ -125,15 +129,14 @@ def resolve(node: SpikingNode, x: Tensor) -> str:
 
 def _node_obstacle(node: SpikingNode) -> str | None:
     """Why the kernels cannot run this node as it is set, or None."""
-    table = load_kernels().combinations()
     cls = type(node)
     owner = native_owner(cls)
-    if owner is None or owner.native_name not in table["neuron"]:
+    if owner is None or owner.native_name not in _table["neuron"]:
         return f"sj-kernels has no kernel for the dynamics of {cls.__name__}"
     surrogate = node.surrogate_function
     name = type(surrogate).__name__
     own = type(surrogate).__module__.startswith("sj_core.surrogate")
-    if not own or name not in table["surrogate"]:
+    if not own or name not in _table["surrogate"]:
         return f"sj-kernels has no surrogate {name}"
     if not surrogate.spiking:
         return "`surrogate_function.spiking` is False, and the kernels only spike"
@@ -142,11 +145,10 @@ def _node_obstacle(node: SpikingNode) -> str | None:
 
 def _input_obstacle(node: Any, x: Tensor) -> str | None:
     """Why the kernels cannot run this node on this input, or None."""
-    table = load_kernels().combinations()
     dtype = str(x.dtype).removeprefix("torch.")
-    if dtype not in table["dtype"]:
+    if dtype not in _table["dtype"]:
         return f"`x` has dtype {x.dtype}, which sj-kernels does not compute in"
-    if x.device.type not in table["device"]:
+    if x.device.type not in _table["device"]:
         return f"`x` is on {x.device}, for which this sj-kernels was not built"
     threshold = node.v_threshold
     if isinstance(threshold, Tensor) and threshold.numel() != 1:
