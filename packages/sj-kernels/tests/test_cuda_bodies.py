@@ -37,7 +37,7 @@ def outputs_and_gradients(x, v, w, decay, threshold, scale, **settings):
 
 
 def same(a, b):
-    """Equal in every bit but the payload of NaN (a soft reset lets the exponential of EIF escape)."""
+    """Equal in every bit but those of NaN (with a soft reset the exponential of EIF escapes)."""
     return torch.equal(a.nan_to_num(nan=12.5), b.nan_to_num(nan=12.5))
 
 
@@ -50,8 +50,10 @@ def same(a, b):
 def test_equal_to_cpu(both, neuron, v_reset, detach_reset, dtype, shape):
     generator = torch.Generator().manual_seed(2)
     state = torch.float64 if dtype == torch.float64 else torch.float32
+
     def draw(*s):
         return torch.randn(*s, generator=generator, dtype=torch.float64)
+
     x = (draw(*shape) + 0.6).to(dtype)
     v = (0.3 * draw(*shape[1:])).to(state)
     w = (0.1 * draw(*shape[1:])).to(state) if neuron == "izhikevich" else None

@@ -46,8 +46,10 @@ def test_grad_equals_eager(neuron):
 
 def test_grad_of_decay():
     x, v, _, decay = states("plif", (4, 5))
+
     def loss(decay):
         return call("plif", x, v, None, decay)[1].square().sum()
+
     leaf = decay.clone().requires_grad_()
     loss(leaf).backward()
     assert torch.equal(grad(loss)(decay), leaf.grad)
@@ -62,8 +64,10 @@ def test_vmap(neuron, in_dims, multi_step):
     x = x if multi_step else x[0]
     xs = torch.stack([x, x + 0.2, x * 2], in_dims[0]) if in_dims[0] is not None else x
     vs = torch.stack([v, v + 0.2, v * 2], in_dims[1]) if in_dims[1] is not None else v
+
     def function(x, v):
         return call(neuron, x, v, w, decay, multi_step=multi_step)[:2]
+
     got = vmap(function, in_dims=in_dims)(xs, vs)
     for index in range(3):
         pick = [
@@ -76,8 +80,10 @@ def test_vmap(neuron, in_dims, multi_step):
 def test_vmap_of_channels_and_scalar_steps():
     threshold = torch.linspace(0.5, 1.5, 5)
     x = torch.randn(2, 3, 4, 5) + 0.6
+
     def function(x):
         return call("lif", x, 0.0, v_threshold=threshold)[0]
+
     got = vmap(function)(x)
     assert torch.equal(got, torch.stack([function(one) for one in x]))
     line = torch.randn(6, 7) + 0.6  # six sequences of one neuron without a batch

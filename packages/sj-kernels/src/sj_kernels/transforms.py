@@ -39,7 +39,7 @@ def _fill(value: object) -> float:
 
 
 def _fold(value: Any, dim: int | None, axis: int, size: int, batched: bool) -> Any:
-    """Bring the batch of vmap into `axis`, and join it with the axis after it where there is one."""
+    """Bring the batch of vmap into `axis` and join it with the axis after it, if any."""
     if not isinstance(value, Tensor):
         return value
     value = value.movedim(dim, axis) if dim is not None else _repeat(value, axis, size)
