@@ -180,7 +180,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typecheck(session: nox.Session) -> None:
-    """mypy over every package, strict for the modules that the list names; `--` other targets."""
+    """mypy, strict but for what pyproject.toml lists, over every package; `--` other targets."""
     install(session, *EVERYTHING, "mypy")
     for target in session.posargs or [f"packages/{name}/src" for name in tree.PACKAGES]:
         session.run("mypy", target)
