@@ -105,9 +105,11 @@ def source_line(node: fx.Node) -> str:
     """File, line and code of the call that made `node`, as far as the trace knows them."""
     found = re.findall(r'File "([^"]+)", line (\d+), in \S+\n\s*(.+)', node.stack_trace or "")
     own = [f for f in found if not re.search(r"[/\\](torch|sj_convert)[/\\]", f[0])]
-    if not (own or found):
+    # A module in a torch container is called by a line of torch.
+    called = own or [f for f in found if not re.search(r"[/\\]torch[/\\]fx[/\\]", f[0])]
+    if not called:
         return "an unknown line"
-    file, line, code = (own or found)[-1]
+    file, line, code = called[-1]
     return f"{file}:{line} `{code.strip()}`"
 
 

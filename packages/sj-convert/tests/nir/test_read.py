@@ -1,0 +1,350 @@
+"""Graphs that others write, against an Euler simulation in NumPy (float64)."""
+
+import builtins
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sj_core import functional, neuron
+
+nir = pytest.importorskip("nir", reason="needs the extra sj-convert[nir]")
+from sj_convert.nir import from_nir, to_nir  # noqa: E402
+from sj_convert.nir.euler import EulerNode, NeuronDelay  # noqa: E402
+
+DT = 1e-4
+T = 200
+
+
+def simulate(node, x, dt=DT):
+    """One neuron node on `x` (T, N, n): the equations of NIR's documentation, step by step."""
+
+    def get(name, default=0.0):
+        value = getattr(node, name, None)
+        value = default if value is None else value
+        return np.asarray(value.numpy() if isinstance(value, torch.Tensor) else value, float)
+
+    kind = type(node).__name__
+    v = np.zeros(x.shape[1:]) + (get("v_leak") if kind not in ("IF", "I") else get("v_reset"))
+    i = np.zeros(x.shape[1:])
+    out = []
+    for drive in x:
+        if kind.startswith("Cuba"):
+            i = i + dt / get("tau_syn") * (-i + get("w_in", 1.0) * drive)
+            v = v + dt / get("tau_mem") * ((get("v_leak") - v) + get("r") * i)
+        elif kind in ("I", "IF"):
+            v = v + dt * get("r") * drive
+        else:
+            v = v + dt / get("tau") * ((get("v_leak") - v) + get("r") * drive)
+        if hasattr(node, "v_threshold"):
+            s = v >= get("v_threshold")
+            v = np.where(s, get("v_reset"), v)
+            out.append(s.astype(float))
+        else:
+            out.append(v)
+    return np.stack(out)
+
+
+def numbers(shape, low, high, seed):
+    return np.random.default_rng(seed).uniform(low, high, shape)
+
+
+def many(shape):
+    """A node of each kind with a value per neuron."""
+    tau, syn = numbers(shape, 2e-4, 2e-3, 0), numbers(shape, 2e-4, 1e-3, 1)
+    r, leak = numbers(shape, 0.5, 4.0, 2), numbers(shape, -0.3, 0.3, 3)
+    theta, reset = numbers(shape, 0.6, 1.2, 4), numbers(shape, -0.3, 0.3, 5)
+    w_in = numbers(shape, 0.5, 3.0, 6)
+    return {
+        "LIF": nir.LIF(tau, r, leak, theta, reset),
+        "LI": nir.LI(tau, r, leak),
+        "IF": nir.IF(r / DT / 3, theta, reset),
+        "I": nir.I(r),
+        "CubaLIF": nir.CubaLIF(syn, tau, r, leak, theta, reset, w_in),
+        "CubaLI": nir.CubaLI(syn, tau, r, leak, w_in),
+    }
+
+
+KINDS = ["LIF", "LI", "IF", "I", "CubaLIF", "CubaLI"]
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 4, 5)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_per_neuron_parameters(kind, shape):
+    node = many(shape)[kind]
+    x = numbers((T, 2, *shape), -0.5, 3.0, 9)
+    expected = simulate(node, x)
+    assert expected.std() > 0
+    torch.set_default_dtype(torch.float64)
+    try:
+        net = from_nir(nir.NIRGraph.from_list(node), DT)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    x = torch.from_numpy(x)
+    found = torch.stack([net(step) for step in x])
+    torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-9, atol=1e-9)
+    functional.reset_net(net)
+    functional.set_step_mode(net, "m")
+    assert torch.equal(net(x), found)
+
+
+UNIFORM = {
+    "LIF r=1": (lambda f: nir.LIF(f(3e-4), f(1.0), f(0.0), f(0.7)), neuron.LIFNode),
+    "LIF r=tau": (lambda f: nir.LIF(f(3e-4), f(3.0), f(0.0), f(0.7)), neuron.LIFNode),
+    "LIF any r": (lambda f: nir.LIF(f(3e-4), f(1.7), f(0.0), f(0.7)), EulerNode),
+    "LIF rest": (lambda f: nir.LIF(f(3e-4), f(1.0), f(0.2), f(0.7), f(-0.1)), neuron.LIFNode),
+    "LIF fast": (lambda f: nir.LIF(f(1e-4), f(1.0), f(0.0), f(0.7)), EulerNode),
+    "IF": (lambda f: nir.IF(f(1 / DT), f(0.7)), neuron.IFNode),
+    "IF other r": (lambda f: nir.IF(f(0.3 / DT), f(0.7)), EulerNode),
+    "Cuba": (
+        lambda f: nir.CubaLIF(f(2e-4), f(4e-4), f(4.0), f(0.0), f(0.7), w_in=2.0),
+        neuron.CUBALIFNode,
+    ),
+    "Cuba r=1": (lambda f: nir.CubaLIF(f(2e-4), f(4e-4), f(1.0), f(0.0), f(0.7)), EulerNode),
+    "LI": (lambda f: nir.LI(f(3e-4), f(1.0), f(0.2)), neuron.NonSpikingLIFNode),
+}
+
+
+@pytest.mark.parametrize("shape", [(4,), ()], ids=["vector", "scalar"])
+@pytest.mark.parametrize("case", list(UNIFORM))
+def test_uniform_parameters_become_core_neurons(case, shape):
+    build, expected_type = UNIFORM[case]
+    node = build(lambda value: np.full(shape, value))
+    weight = numbers((4, 5), -0.5, 1.0, 0)
+    graph = nir.NIRGraph(
+        {
+            "input": nir.Input({"input": np.array([5])}),
+            "w": nir.Linear(weight),
+            "n": node,
+            "output": nir.Output({"output": np.array([4])}),
+        },
+        [("input", "w"), ("w", "n"), ("n", "output")],
+        type_check=False,
+    )
+    net = from_nir(graph, DT).double()
+    assert type(net.part("n")) is expected_type
+    x = numbers((T, 3, 5), 0, 2, 1)
+    expected = simulate(node, x @ weight.astype(np.float32).astype(float).T)
+    found = torch.stack([net(step) for step in torch.from_numpy(x)])
+    wrong = (found - torch.from_numpy(expected)).abs() > 1e-5
+    assert wrong.double().mean() < 2e-3  # float32 parameters: a spike in a thousand may differ
+    assert expected.std() > 0
+
+
+def test_torch_tensors_and_scalars_in_the_graph(tmp_path):
+    graph = nir.NIRGraph(
+        {
+            "fc": nir.Affine(torch.eye(3) * 2, torch.full((3,), 0.1)),
+            "lif": nir.LIF(
+                tau=torch.tensor(3e-4),
+                r=torch.tensor(1.0),
+                v_leak=torch.tensor(0.0),
+                v_threshold=torch.tensor(1.0),
+                v_reset=torch.tensor(0.0),
+            ),
+        },
+        [("fc", "lif")],
+        type_check=False,
+    )
+    net = from_nir(graph)
+    x = torch.rand(50, 2, 3)
+    expected = simulate(graph.nodes["lif"], 2 * x.double().numpy() + 0.1)
+    with torch.no_grad():
+        found = torch.stack([net(step) for step in x])
+    assert (found.double().numpy() != expected).mean() < 0.01
+
+
+def recurrent(n=4):
+    """What snnTorch writes for a recurrent leaky neuron: a subgraph with a cycle."""
+    w = numbers((n, n), -0.6, 0.6, 3)
+    full = {
+        k: np.full(n, v)
+        for k, v in {"tau": 5e-4, "r": 5.0, "v_leak": 0.0, "v_threshold": 1.0}.items()
+    }
+    inner = nir.NIRGraph(
+        {
+            "input": nir.Input({"input": np.array([n])}),
+            "lif": nir.LIF(**full),
+            "w_rec": nir.Linear(w),
+            "output": nir.Output({"output": np.array([n])}),
+        },
+        [("input", "lif"), ("lif", "w_rec"), ("w_rec", "lif"), ("lif", "output")],
+    )
+    return inner, w, full
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_cycles_and_nested_graphs(nested, tmp_path):
+    inner, w, full = recurrent()
+    graph = inner
+    if nested:
+        graph = nir.NIRGraph(
+            {
+                "input": nir.Input({"input": np.array([4])}),
+                "net": inner,
+                "output": nir.Output({"output": np.array([4])}),
+            },
+            [("input", "net"), ("net", "output")],
+        )
+    x = numbers((T, 2, 4), 0, 1, 8)
+    v, s, expected = np.zeros((2, 4)), np.zeros((2, 4)), []
+    for drive in x:
+        v = v + DT / full["tau"] * (-v + full["r"] * (drive + s @ w.T))
+        s = (v >= 1).astype(float)
+        v = np.where(s > 0, 0, v)
+        expected.append(s)
+    nir.write(tmp_path / "net.nir", graph)
+    for source in (graph, tmp_path / "net.nir"):
+        net = from_nir(source).double()
+        with torch.no_grad():
+            found = torch.stack([net(step) for step in torch.from_numpy(x)])
+        assert (found.numpy() != np.stack(expected)).mean() < 5e-3
+        functional.reset_net(net)
+        functional.set_step_mode(net, "m")
+        assert torch.equal(net(torch.from_numpy(x)), found)
+
+
+def test_flatten_pools_convolutions_delays_scales_thresholds():
+    x = numbers((2, 2, 6, 6), -1, 1, 0)
+    torch_x = torch.from_numpy(x).float()
+    weight, bias = numbers((4, 1, 3, 3), -1, 1, 1), numbers(4, -1, 1, 2)
+    pair = np.array([2, 2])
+    nodes = {
+        "Conv2d": (
+            nir.Conv2d((6, 6), weight, 2, 1, 1, 2, bias),
+            nn.functional.conv2d(
+                *(torch.from_numpy(v).float() for v in (x, weight, bias)), 2, 1, 1, 2
+            ),
+        ),
+        "AvgPool2d": (nir.AvgPool2d(pair, pair, np.array([1, 1])), nn.AvgPool2d(2, 2, 1)(torch_x)),
+        "SumPool2d": (nir.SumPool2d(pair, pair, 0 * pair), 4 * nn.AvgPool2d(2)(torch_x)),
+        "Flatten": (nir.Flatten({"input": np.array([2, 6, 6])}, 0, -1), torch_x.flatten(1)),
+        "Flatten tail": (nir.Flatten({"input": np.array([2, 6, 6])}, 1, 2), torch_x.flatten(2)),
+        "Scale": (nir.Scale(weight[:2, 0, :1, :1] * np.ones((2, 6, 6))), None),
+        "Threshold": (nir.Threshold(np.full((2, 6, 6), 0.2)), (torch_x >= 0.2).float()),
+    }
+    for name, (node, expected) in nodes.items():
+        graph = nir.NIRGraph(
+            {"i": nir.Input({"input": np.array([2, 6, 6])}), "n": node, "o": nir.Output(None)},
+            [("i", "n"), ("n", "o")],
+            type_check=False,
+        )
+        net = from_nir(graph)
+        if name == "Scale":
+            expected = torch_x * torch.from_numpy(node.scale).float()
+        torch.testing.assert_close(net(torch_x), expected, msg=name)
+        functional.reset_net(net)
+        functional.set_step_mode(net, "m")
+        torch.testing.assert_close(net(torch_x.expand(3, *x.shape))[1], expected, msg=name)
+
+
+@pytest.mark.parametrize("steps", [[3, 3, 3], [0, 2, 5], [0, 0, 0]])
+def test_delays(steps):
+    graph = nir.NIRGraph.from_list(nir.Delay(np.array(steps) * DT))
+    net = from_nir(graph, DT)
+    x = torch.rand(9, 2, 3)
+    found = torch.stack([net(step) for step in x])
+    for i, d in enumerate(steps):
+        assert torch.equal(found[d:, :, i], x[: 9 - d, :, i])
+        assert not found[:d, :, i].any()
+    assert any(isinstance(m, NeuronDelay) for m in net.modules()) == (len(set(steps)) > 1)
+
+
+def test_sums_several_inputs_and_outputs():
+    one = np.array([3])
+    graph = nir.NIRGraph(
+        {
+            "a": nir.Input({"input": one}),
+            "b": nir.Input({"input": one}),
+            "s": nir.Scale(np.array([1.0, 2.0, 3.0])),
+            "t": nir.Threshold(np.full(3, 1.0)),
+            "x": nir.Output({"output": one}),
+            "y": nir.Output({"output": one}),
+        },
+        [("a", "s"), ("b", "s"), ("s", "x"), ("s", "t"), ("t", "y"), ("b", "x")],
+    )
+    net = from_nir(graph)
+    a, b = torch.rand(2, 3), torch.rand(2, 3)
+    x, y = net(a, b)
+    total = (a + b) * torch.tensor([1.0, 2.0, 3.0])
+    torch.testing.assert_close(x, total + b)
+    assert torch.equal(y, (total >= 1).float())
+    with pytest.raises(TypeError, match="must be 2"):
+        net(a)
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore:nirtorch.extract_nir_graph:DeprecationWarning")
+def test_graph_written_by_snntorch():
+    snn = pytest.importorskip("snntorch", reason="compares with snnTorch")
+    export = pytest.importorskip(
+        "snntorch.export_nir", reason="snnTorch's NIR export needs nirtorch"
+    )
+    torch.manual_seed(0)
+    beta, theta = torch.full((4,), 0.9), torch.full((4,), 1.0)
+    leaky = snn.Leaky(beta=beta, threshold=theta, init_hidden=True)
+    net = nn.Sequential(nn.Linear(6, 4), leaky)
+    graph = export.export_to_nir(net, torch.rand(1, 6), ignore_dims=[0])
+    (lif,) = (n for n in graph.nodes.values() if type(n).__name__ == "LIF")
+    x = torch.rand(T, 2, 6)
+    with torch.no_grad():
+        drive = net[0](x).double().numpy()
+    expected = simulate(lif, drive)
+    back = from_nir(graph)
+    with torch.no_grad():
+        found = torch.stack([back(step) for step in x])
+    assert (found.double().numpy() != expected).mean() < 5e-3
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore:nirtorch.extract_nir_graph:DeprecationWarning")
+def test_graph_written_by_norse():
+    norse = pytest.importorskip("norse.torch", reason="compares with Norse")
+    export = pytest.importorskip("norse.torch.utils.export_nir", reason="needs nirtorch")
+    torch.manual_seed(0)
+    full = {"tau_mem_inv": 100.0, "v_leak": 0.1, "v_th": 1.0, "v_reset": 0.0}
+    parameters = norse.LIFBoxParameters(**{k: torch.full((4,), v) for k, v in full.items()})
+    cell = norse.LIFBoxCell(parameters)
+    graph = export.to_nir(norse.SequentialState(nn.Linear(6, 4), cell), torch.rand(1, 6), dt=1e-3)
+    (lif,) = (n for n in graph.nodes.values() if type(n).__name__ == "LIF")
+    back = from_nir(graph, dt=1e-6)
+    x = torch.rand(T, 2, 6) * 5
+    with torch.no_grad():
+        affine = next(n for n in graph.nodes.values() if type(n).__name__ in ("Affine", "Linear"))
+        drive = x @ torch.as_tensor(np.asarray(affine.weight)).T
+        drive = drive + torch.as_tensor(np.asarray(affine.bias))
+        expected = simulate(lif, drive.double().numpy(), dt=1e-6)
+        found = torch.stack([back(step) for step in x])
+    assert (found.double().numpy() != expected).mean() < 5e-3
+
+
+def test_bad_graphs(tmp_path):
+    with pytest.raises(TypeError, match="`graph_or_path`"):
+        from_nir(3)
+    with pytest.raises(ValueError, match="`dt`"):
+        from_nir(nir.NIRGraph.from_list(nir.Linear(np.eye(2))), dt=0)
+    broken = nir.NIRGraph({"a": nir.Linear(np.eye(2))}, [("a", "b")], type_check=False)
+    with pytest.raises(ValueError, match="no node 'b'"):
+        from_nir(broken)
+    strange = nir.NIRGraph({"a": nir.Linear(np.eye(2))}, [], type_check=False)
+    strange.nodes["a"] = object()
+    with pytest.raises(ValueError, match="kind object, which is not known"):
+        from_nir(strange)
+    with pytest.raises((FileNotFoundError, OSError)):
+        from_nir(tmp_path / "missing.nir")
+
+
+def test_missing_extra_says_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "nir":
+            raise ImportError("No module named 'nir'")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    for call in (lambda: from_nir("x"), lambda: to_nir(nn.Linear(1, 1), torch.rand(1, 1))):
+        with pytest.raises(ImportError, match=r"pip install 'sj-convert\[nir\]'") as caught:
+            call()
+        assert caught.value.__cause__ is not None
