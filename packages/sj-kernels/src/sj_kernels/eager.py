@@ -59,7 +59,9 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, g_s: Any, g_v_next: Any, g_w_next: Any = None, g_v_seq: Any = None):
+    def backward(
+        ctx: Any, g_s: Any, g_v_next: Any, g_w_next: Any = None, g_v_seq: Any = None
+    ) -> Any:
         x, v, w, decay = ctx.saved_tensors
         plan = ctx.plan
         g_x, g_v, g_w, g_decay = launch.backward(
@@ -134,14 +136,14 @@ class _Simple(torch.autograd.Function):
         return _simple_forward(plan, x, v)
 
     @staticmethod
-    def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None):
+    def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
         # once_differentiable costs as much as the kernel: only where a second graph is asked for.
         if torch.is_grad_enabled():
             return _simple_backward_once(ctx, g_s, g_v_next)
         return _simple_backward(ctx, g_s, g_v_next)
 
 
-def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None):
+def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
     plan, fill = ctx.plan
     saved = ctx.saved_tensors
     x = saved[0]

@@ -138,7 +138,9 @@ def _place(x: Tensor) -> tuple[int, int]:
     return x.device.index, torch.cuda.current_stream(x.device).cuda_stream
 
 
-def _states(settings: Settings, v: Tensor | None, w: Tensor | None, g: Geometry):
+def _states(
+    settings: Settings, v: Tensor | None, w: Tensor | None, g: Geometry
+) -> tuple[Tensor | None, Tensor | None]:
     v = None if v is None else state("v", v, g)
     if w is not None and settings.neuron != "izhikevich":
         raise ValueError(f"`w` must be None: {settings.neuron!r} has one state.")

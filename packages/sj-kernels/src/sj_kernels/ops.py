@@ -40,7 +40,7 @@ class Plan:
             and scale is None
         )
         # Under torch.compile the op's fake kernel checks.
-        self.native = None if torch.compiler.is_compiling() else native(settings)
+        self.native: Any = None if torch.compiler.is_compiling() else native(settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Plan, (self.settings, self.threshold, self.scale)

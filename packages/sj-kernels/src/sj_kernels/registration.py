@@ -48,58 +48,28 @@ def _present(outputs: tuple[Tensor | None, ...], x: Tensor) -> tuple[Tensor, ...
     return tuple(x.new_empty(0) if output is None else output for output in outputs)
 
 
-def _neuron_forward(x, v, v_fill, w, w_fill, decay, threshold, scale, *settings):
-    outputs = launch.forward(_settings(settings), x, v, v_fill, w, w_fill, decay, threshold, scale)
-    return _present(outputs, x)
+# Arguments in the order of the schemas: 8 of _TENSORS, the settings; backward has the 4 incoming
+# gradients before them and need_decay behind.
 
 
-def _neuron_forward_fake(x, v, v_fill, w, w_fill, decay, threshold, scale, *settings):
-    chosen = _settings(settings)
+def _neuron_forward(x: Tensor, *args: Any) -> tuple[Tensor, ...]:
+    return _present(launch.forward(_settings(args[7:]), x, *args[:7]), x)
+
+
+def _neuron_forward_fake(x: Tensor, *args: Any) -> tuple[Tensor, ...]:
+    chosen = _settings(args[7:])
     native(chosen)
     return _present(launch.forward_outputs(chosen, launch.geometry(x, chosen.multi_step)), x)
 
 
-def _neuron_backward(
-    g_s,
-    g_v_next,
-    g_w_next,
-    g_v_seq,
-    x,
-    v,
-    v_fill,
-    w,
-    w_fill,
-    decay,
-    threshold,
-    scale,
-    *rest,
-):
-    *settings, need_decay = rest
-    gradients = launch.backward(
-        _settings(tuple(settings)),
-        g_s, g_v_next, g_w_next, g_v_seq,
-        x, v, v_fill, w, w_fill, decay, threshold, scale,
-        need_decay,
-    )  # fmt: skip
-    return _present(gradients, x)
+def _neuron_backward(*args: Any) -> tuple[Tensor, ...]:
+    *settings, need_decay = args[12:]
+    return _present(launch.backward(_settings(tuple(settings)), *args[:12], need_decay), args[4])
 
 
-def _neuron_backward_fake(
-    g_s,
-    g_v_next,
-    g_w_next,
-    g_v_seq,
-    x,
-    v,
-    v_fill,
-    w,
-    w_fill,
-    decay,
-    threshold,
-    scale,
-    *rest,
-):
-    *settings, need_decay = rest
+def _neuron_backward_fake(*args: Any) -> tuple[Tensor, ...]:
+    x, v, _, w, _, decay = args[4:10]
+    *settings, need_decay = args[12:]
     g = launch.geometry(x, _settings(tuple(settings)).multi_step)
 
     def one_step(state: Tensor | None) -> Tensor | None:
@@ -111,7 +81,7 @@ def _neuron_backward_fake(
     return _present((torch.empty_like(g.x), one_step(v), one_step(w), g_decay), x)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     x, v, v_fill, w, w_fill, decay, threshold, scale, *settings = inputs
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(x, v, w, decay, threshold, scale)
@@ -119,7 +89,7 @@ def _setup_context(ctx, inputs, output):
     ctx.settings = settings
 
 
-def _backward(ctx, g_s, g_v_next, g_w_next, g_v_seq):
+def _backward(ctx: Any, g_s: Any, g_v_next: Any, g_w_next: Any, g_v_seq: Any) -> Any:
     x, v, w, decay, threshold, scale = ctx.saved_tensors
     v_fill, w_fill = ctx.fills
     store_v_seq, two_states = ctx.settings[8], ctx.settings[0] == "izhikevich"

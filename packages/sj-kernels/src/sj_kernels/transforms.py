@@ -62,6 +62,7 @@ def _vmap(
     # The axis for the batch: after time, in front of N.
     axis = 1 if plan.settings.multi_step else 0
     x, dim = sequences[-1], dims[len(sequences) - 1]
+    assert x is not None
     rank = x.dim() - (dim is not None) - axis
     batched = rank > 0
     pairs = list(zip((*sequences, *states), dims, strict=True))
@@ -82,7 +83,7 @@ def _vmap(
     return unfolded, out_dims
 
 
-def _each(function: Any, size: int, dims: tuple[int | None, ...], args: tuple[Any, ...]):
+def _each(function: Any, size: int, dims: tuple[int | None, ...], args: tuple[Any, ...]) -> Any:
     """Serve a batch element by element: for a decay that differs within it."""
     columns = []
     for index in range(size):
@@ -111,7 +112,9 @@ class _Forward(torch.autograd.Function):
         ctx.save_for_backward(x, _tensor(v), _tensor(w), decay)
 
     @staticmethod
-    def backward(ctx: Any, g_s: Any, g_v_next: Any, g_w_next: Any = None, g_v_seq: Any = None):
+    def backward(
+        ctx: Any, g_s: Any, g_v_next: Any, g_w_next: Any = None, g_v_seq: Any = None
+    ) -> Any:
         x, v, w, decay = ctx.saved_tensors
         gradients = _Backward.apply(
             ctx.plan, g_s, g_v_seq, x, g_v_next, g_w_next, v, w, decay, *ctx.fills
@@ -120,7 +123,9 @@ class _Forward(torch.autograd.Function):
         return None, g_x, g_v, g_w, g_decay
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], plan: Plan, x: Any, v: Any, w: Any, decay: Any):
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], plan: Plan, x: Any, v: Any, w: Any, decay: Any
+    ) -> Any:
         _, *dims = in_dims
         size = info.batch_size
         if dims[3] is not None:
@@ -156,7 +161,7 @@ class _Backward(torch.autograd.Function):
         )
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], plan: Plan, *args: Any):
+    def vmap(info: Any, in_dims: tuple[Any, ...], plan: Plan, *args: Any) -> Any:
         _, *dims = in_dims
         size = info.batch_size
         if args[7] is not None:

@@ -1,5 +1,7 @@
 """The plain forward functions; their contract stands in the docstring of the package."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -7,9 +9,7 @@ from sj_kernels import launch
 from sj_kernels.neuron.surrogates import settings
 
 
-def _run(
-    neuron: str, multi_step: bool, x: Tensor, v: Tensor, *args: object
-) -> tuple[Tensor, Tensor]:
+def _run(neuron: str, multi_step: bool, x: Tensor, v: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
     v_threshold, v_reset, *rest = args
     chosen = settings(neuron, multi_step, v_threshold, v_reset, *rest)
     with torch.no_grad():

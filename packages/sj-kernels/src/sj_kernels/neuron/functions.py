@@ -23,7 +23,9 @@ from sj_kernels.neuron.surrogates import settings
 _Gradients = tuple[Tensor | None, ...]
 
 
-def _forward(ctx: Any, neuron: str, multi_step: bool, x: Tensor, v: Tensor, args: tuple[Any, ...]):
+def _forward(
+    ctx: Any, neuron: str, multi_step: bool, x: Tensor, v: Tensor, args: tuple[Any, ...]
+) -> tuple[Tensor, Tensor]:
     v_threshold, v_reset, alpha, detach_reset, index, *rest = args
     ctx.set_materialize_grads(False)
     ctx.settings = settings(

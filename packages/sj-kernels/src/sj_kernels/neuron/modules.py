@@ -1,6 +1,5 @@
 """Modules over the step API, for use without sj-core: they hold V between calls."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,8 +18,8 @@ class BaseNode(nn.Module):
     """
 
     _function: Any
-    _hard: Callable[..., tuple[Tensor, Tensor]]
-    _soft: Callable[..., tuple[Tensor, Tensor]]
+    _hard: Any
+    _soft: Any
     _multi_step = False
 
     def __init__(
@@ -98,17 +97,17 @@ class IFNode(BaseNode):
     (tensor([0.]), tensor([1.]))
     """
 
-    _function = functions.IFStep
-    _hard = staticmethod(plain.IF_hard_reset_forward)
-    _soft = staticmethod(plain.IF_soft_reset_forward)
+    _function: Any = functions.IFStep
+    _hard: Any = staticmethod(plain.IF_hard_reset_forward)
+    _soft: Any = staticmethod(plain.IF_soft_reset_forward)
 
 
 class MultiStepIFNode(BaseNode):
     """Integrate-and-fire, a sequence `[T, *]` per call."""
 
-    _function = functions.IFMultiStep
-    _hard = staticmethod(plain.IF_hard_reset_fptt)
-    _soft = staticmethod(plain.IF_soft_reset_fptt)
+    _function: Any = functions.IFMultiStep
+    _hard: Any = staticmethod(plain.IF_hard_reset_fptt)
+    _soft: Any = staticmethod(plain.IF_soft_reset_fptt)
     _multi_step = True
 
 
@@ -119,9 +118,9 @@ class LIFNode(BaseNode):
     Raises ValueError unless tau > 1.
     """
 
-    _function = functions.LIFStep
-    _hard = staticmethod(plain.LIF_hard_reset_forward)
-    _soft = staticmethod(plain.LIF_soft_reset_forward)
+    _function: Any = functions.LIFStep
+    _hard: Any = staticmethod(plain.LIF_hard_reset_forward)
+    _soft: Any = staticmethod(plain.LIF_soft_reset_forward)
 
     def __init__(
         self,
@@ -149,7 +148,7 @@ class LIFNode(BaseNode):
 class MultiStepLIFNode(LIFNode):
     """Leaky integrate-and-fire, a sequence `[T, *]` per call."""
 
-    _function = functions.LIFMultiStep
-    _hard = staticmethod(plain.LIF_hard_reset_fptt)
-    _soft = staticmethod(plain.LIF_soft_reset_fptt)
+    _function: Any = functions.LIFMultiStep
+    _hard: Any = staticmethod(plain.LIF_hard_reset_fptt)
+    _soft: Any = staticmethod(plain.LIF_soft_reset_fptt)
     _multi_step = True
