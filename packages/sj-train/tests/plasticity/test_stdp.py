@@ -218,6 +218,23 @@ def test_unbatched_bool_and_half_precision_spikes():
         assert torch.equal(synapse.weight, weight)
 
 
+@pytest.mark.parametrize("make", [lambda: nn.Linear(4, 3), lambda: nn.Conv1d(4, 3, 1)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_weights_learn_in_float32(make, dtype):
+    torch.manual_seed(3)
+    synapse = make().to(dtype)
+    sizes = () if isinstance(synapse, nn.Linear) else (5,)
+    pre, post = rasters((6, 50, 4, *sizes), (6, 50, 3, *sizes))
+    learner = STDPLearner("m", synapse, nn.Identity(), 20.0, 20.0)
+    learner.pre_records.append(torch.tensor(pre, dtype=dtype))
+    learner.post_records.append(torch.tensor(post, dtype=dtype))
+    got = learner.step(on_grad=False)
+    assert got.dtype == dtype
+    want = stdp_by_loop(synapse, pre, post, 20.0, 20.0, lambda w: w, lambda w: w)
+    bound = torch.finfo(dtype).eps
+    np.testing.assert_allclose(got.double().numpy(), want, rtol=bound, atol=1e-4)
+
+
 def test_reset_enable_disable_close():
     synapse, sn = nn.Linear(3, 2), nn.ReLU()
     learner = STDPLearner("s", synapse, sn, 2.0, 2.0)

@@ -58,6 +58,7 @@ class _RewardLearner(Learner):
                 return None
             rewards = self._rewards(reward, len(steps), steps[0][0].shape[0])
             weight = self.synapse.weight.detach()
+            weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
             decays = (math.exp(-1.0 / self.tau_pre), math.exp(-1.0 / self.tau_post))
             delta_w = torch.zeros_like(weight)
             for r, (pre, post) in zip(rewards, steps, strict=True):
@@ -80,7 +81,8 @@ class _RewardLearner(Learner):
 
     def _rewards(self, reward: float | Tensor, steps: int, samples: int) -> Tensor:
         weight = self.synapse.weight
-        r = torch.as_tensor(reward, dtype=weight.dtype, device=weight.device).detach()
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        r = torch.as_tensor(reward, dtype=dtype, device=weight.device).detach()
         if self.step_mode == "s":
             fits = r.dim() == 0 or r.shape == (samples,)
             shapes = f"a number or [{samples}]"

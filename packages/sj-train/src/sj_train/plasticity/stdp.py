@@ -75,6 +75,7 @@ class STDPLearner(Learner):
             return None
         decays = (1.0 - 1.0 / self.tau_pre, 1.0 - 1.0 / self.tau_post)
         weight = self.synapse.weight.detach()
+        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
         potentiation = torch.zeros_like(weight)
         depression = torch.zeros_like(weight)
         for pre, post in steps:

@@ -55,9 +55,11 @@ def products(synapse: Any, pre: Tensor, post: Tensor) -> Tensor:
 
     It is the weight gradient of the layer for the input `pre` and the output gradient `post`:
     :math:`\sum_n post[n, o]\, pre[n, i]` for Linear, with each weight of a convolution summed over
-    all places where it stands.
+    all places where it stands. At least in float32.
     """
-    dtype = synapse.weight.dtype
+    weight = synapse.weight.detach()
+    # Sums over many spikes are rounded away in half precision.
+    dtype = torch.promote_types(weight.dtype, torch.float32)
     pre, post = pre.to(dtype), post.to(dtype)
     axes = axes_of(synapse)
     if axes == 0:
@@ -69,7 +71,7 @@ def products(synapse: Any, pre: Tensor, post: Tensor) -> Tensor:
     gradients = torch.ops.aten.convolution_backward(
         post,
         pre,
-        synapse.weight.detach(),
+        weight.to(dtype),
         None,
         list(synapse.stride),
         [0] * axes,
@@ -85,6 +87,9 @@ def products(synapse: Any, pre: Tensor, post: Tensor) -> Tensor:
 
 def products_per_sample(synapse: Any, pre: Tensor, post: Tensor) -> Tensor:
     """`products` of each sample, `[N, *weight.shape]`."""
+    if axes_of(synapse) == 0:
+        dtype = torch.promote_types(synapse.weight.dtype, torch.float32)
+        return post.to(dtype).unsqueeze(2) * pre.to(dtype).unsqueeze(1)
     pairs = zip(pre.split(1), post.split(1), strict=True)
     return torch.stack([products(synapse, *pair) for pair in pairs])
 
