@@ -6,6 +6,7 @@
 namespace sj {
 
 void bind_neuron(nanobind::module_& m);
+void bind_rnn(nanobind::module_& m);
 void bind_info(nanobind::module_& m);
 
 }  // namespace sj

@@ -11,7 +11,10 @@
 namespace sj {
 
 #define SJ_DECLARE(name) \
-    namespace name { Driver cpu_driver(); }
+    namespace name { \
+    Driver cpu_driver(); \
+    CellDriver cpu_cell_driver(); \
+    }
 SJ_DECLARE(baseline)
 #if defined(SJ_HAS_X86_LEVELS)
 SJ_DECLARE(avx2)
@@ -24,6 +27,7 @@ namespace {
 struct Entry {
     const char* name;
     Driver driver;
+    CellDriver cells;
 };
 
 #if defined(SJ_HAS_X86_LEVELS)
@@ -58,10 +62,10 @@ bool has_avx512() {
 std::vector<Entry> find_entries() {
     std::vector<Entry> found;
 #if defined(SJ_HAS_X86_LEVELS)
-    if (has_avx512()) found.push_back({"avx512", avx512::cpu_driver()});
-    if (has_avx2()) found.push_back({"avx2", avx2::cpu_driver()});
+    if (has_avx512()) found.push_back({"avx512", avx512::cpu_driver(), avx512::cpu_cell_driver()});
+    if (has_avx2()) found.push_back({"avx2", avx2::cpu_driver(), avx2::cpu_cell_driver()});
 #endif
-    found.push_back({"baseline", baseline::cpu_driver()});
+    found.push_back({"baseline", baseline::cpu_driver(), baseline::cpu_cell_driver()});
     return found;
 }
 
@@ -98,5 +102,6 @@ void isa_select(const std::string& name) {
 }
 
 const Driver& cpu() { return current()->driver; }
+const CellDriver& cpu_cells() { return current()->cells; }
 
 }  // namespace sj

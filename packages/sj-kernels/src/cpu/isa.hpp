@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sj/launch.hpp"
+#include "sj/rnn.hpp"
 
 namespace sj {
 
@@ -14,5 +15,6 @@ const char* isa_in_use();
 // Throws std::invalid_argument for a name that is not available.
 void isa_select(const std::string& name);
 const Driver& cpu();
+const CellDriver& cpu_cells();
 
 }  // namespace sj
