@@ -8,6 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from sj_core import backend
+from sj_rnn import recurrence
+
 # g'(x) of every surrogate, from the table of its definition, with default parameters.
 DERIVATIVES = {
     "PiecewiseQuadratic": lambda x: torch.relu(1 - x.abs()),
@@ -18,7 +21,7 @@ DERIVATIVES = {
     "ATan": lambda x: 1 / (1 + (math.pi * x) ** 2),
     "NonzeroSignLogAbs": lambda x: 1 / (1 + x.abs()),
     "Erf": lambda x: 2 / math.sqrt(math.pi) * torch.exp(-4 * x * x),
-    "PiecewiseLeakyReLU": lambda x: torch.where(x.abs() < 1, 0.5, 0.01).to(x),
+    "PiecewiseLeakyReLU": lambda x: 0.01 + 0.49 * (x.abs() < 1).to(x),
     "SquarewaveFourierSeries": lambda x: (
         0.5 * (torch.cos(math.pi / 4 * x) + torch.cos(3 * math.pi / 4 * x))
     ),
@@ -146,3 +149,16 @@ def oracle():
         padded_network=padded_network,
         weights_of=weights_of,
     )
+
+
+@pytest.fixture(params=["torch", "step kernels", "sequence kernels"])
+def gates(request, monkeypatch):
+    """The gate arithmetic in torch, by a kernel per step, and by one for all steps."""
+    if request.param == "torch":
+        monkeypatch.setattr(backend, "kernels", lambda: None)
+        return request.param
+    if backend.kernels() is None:
+        pytest.skip("sj-kernels is not installed")
+    if request.param == "step kernels":
+        monkeypatch.setattr(recurrence, "sequence_kernel_of", lambda plan, x, h: None)
+    return request.param

@@ -15,6 +15,8 @@ from sj_rnn import (
     directions,
 )
 
+pytestmark = pytest.mark.usefixtures("gates")
+
 CELLS = {
     "lstm": (SpikingLSTMCell, 2),
     "gru": (SpikingGRUCell, 1),

@@ -8,6 +8,8 @@ import torch
 from sj_core import surrogate
 from sj_rnn import SpikingGRU, SpikingLSTM, SpikingVanillaRNN
 
+pytestmark = pytest.mark.usefixtures("gates")
+
 NETS = {
     "lstm": (SpikingLSTM, 2, 4),
     "gru": (SpikingGRU, 1, 3),

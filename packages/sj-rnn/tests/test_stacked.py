@@ -10,6 +10,8 @@ from torch import nn
 from sj_core import surrogate
 from sj_rnn import SpikingGRU, SpikingGRUCell, SpikingLSTM, SpikingRNNBase, SpikingVanillaRNN
 
+pytestmark = pytest.mark.usefixtures("gates")
+
 NETS = {"lstm": (SpikingLSTM, 2), "gru": (SpikingGRU, 1), "vanilla": (SpikingVanillaRNN, 1)}
 KINDS = list(NETS)
 TORCH = {"lstm": nn.LSTM, "gru": nn.GRU, "vanilla": nn.RNN}
@@ -257,6 +259,7 @@ def test_batch_first_only_swaps_axes(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_layer_reads_the_layer_below_at_the_same_step(kind):
+    torch.manual_seed(16)
     net = make(kind, 3, 4, 2)
     x = torch.zeros(2, 1, 3)
     x.requires_grad_()

@@ -17,6 +17,7 @@ from torch import Tensor
 from sj_rnn.check import HALF
 from sj_rnn.gate import Gate
 from sj_rnn.matmul import gram, product, product_plus
+from sj_rnn.native import sequence_kernel_of
 from sj_rnn.steps import steps_of
 
 
@@ -77,30 +78,61 @@ def run_forward(
 ) -> Kept:
     """Run all steps; ``mask`` is in the order of the steps, with the directions' dimension."""
     directions = len(plan.reverse)
-    time = directions - 1
     w_ih, w_hh, b_ih, b_hh = stacked(weights, directions)
-    b_step = b_hh if plan.kind == "gru" else None
-    b_all = b_ih if b_ih is None or b_hh is None or plan.kind == "gru" else b_ih + b_hh
+    cell = sequence_kernel_of(plan, x, h)
+    b_step = None
+    if b_hh is not None and plan.kind == "gru":
+        # The candidate's own bias stands inside r * (...); those of r and z join the input's.
+        edge = 2 * h.shape[-1]
+        b_step = b_hh.clone()
+        b_step[..., :edge] = 0
+        b_hh = b_hh - b_step
+    b_all = None if b_hh is None else b_ih + b_hh
     xs = by_direction(x, plan.reverse)
     pre = product_plus(b_all, _rows(xs), w_ih.mT).unflatten(-2, xs.shape[-3:-1])
     h_seq = x.new_empty(xs.shape[:-1] + h.shape[-1:])
     aux: Any = None if plan.kind == "vanilla" else torch.empty_like(h_seq)
-    steps = steps_of(plan, x)
-    w_step = w_hh.mT
-    count = x.shape[0]
+    h = h.contiguous()
+    c = None if c is None else c.contiguous()
+    if cell is None:
+        h, c = _loop_forward(plan, mask, h, c, w_hh.mT, b_step, pre, h_seq, aux)
+    else:
+        bias = None if b_step is None else b_step[2 * h.shape[-1] :].contiguous()
+        cell.sequence_forward(pre, w_hh.contiguous(), bias, h, c, _flat(mask), h_seq, aux)
+        h, c = h_seq[-1], None if c is None else aux[-1]
+    return Kept(h_seq, h.clone(), None if c is None else c.clone(), pre, aux)
+
+
+def _flat(mask: Tensor | None) -> Tensor | None:
+    return None if mask is None else mask.squeeze(-1).contiguous()
+
+
+def _loop_forward(
+    plan: Plan,
+    mask: Tensor | None,
+    h: Tensor,
+    c: Any,
+    w: Tensor,
+    bias: Tensor | None,
+    pre: Tensor,
+    h_seq: Tensor,
+    aux: Any,
+) -> tuple[Tensor, Any]:
+    time, count = pre.dim() - 3, pre.shape[-3]
+    steps = steps_of(plan, pre)
     auxes = [None] * count if aux is None else aux.unbind(time)
     masks = [None] * count if mask is None else mask.unbind(time)
     for p, h_out, aux_out, m in zip(
         pre.unbind(time), h_seq.unbind(time), auxes, masks, strict=True
     ):
-        steps.forward(p, product_plus(b_step, h, w_step), h, c, h_out, aux_out)
+        steps.forward(p, product_plus(bias, h, w), h, c, h_out, aux_out)
         if m is not None:
             h_out.copy_(torch.where(m, h_out, h))
             if c is not None:
                 aux_out.copy_(torch.where(m, aux_out, c))
         h = h_out
         c = None if c is None else aux_out
-    return Kept(h_seq, h.clone(), None if c is None else c.clone(), pre, aux)
+    return h, c
 
 
 def run_backward(
@@ -117,44 +149,22 @@ def run_backward(
 ) -> tuple[Tensor | None, Tensor, Tensor | None, list[Tensor]]:
     """Gradients of x (or None), h, c and the weights; ``kept`` = h_seq, pre, aux."""
     directions = len(plan.reverse)
-    time = directions - 1
     w_ih, w_hh, _, b_hh = stacked(weights, directions)
     h_seq, pre, aux = kept
-    g_seq, g_h, g_c = grads
-    state = torch.float32 if x.dtype in HALF else x.dtype
-    gh = torch.zeros_like(h) if g_h is None else g_h
-    gc = None
-    if c is not None:
-        gc = torch.zeros_like(c, dtype=state) if g_c is None else g_c.to(state)
     gp = torch.empty_like(pre)
     gn = torch.empty_like(aux) if plan.kind == "gru" else None
-    count = x.shape[0]
-    h_all = [h, *h_seq.unbind(time)]
-    aux_all = [None] * count if aux is None else list(aux.unbind(time))
-    c_all = [None] * count if c is None else [c, *aux_all]
-    g_all = [None] * count if g_seq is None else list(g_seq.unbind(time))
-    p_all, gp_all = pre.unbind(time), gp.unbind(time)
-    gn_all = [None] * count if gn is None else gn.unbind(time)
-    m_all = [None] * count if mask is None else mask.unbind(time)
-    steps = steps_of(plan, x)
-    for t in reversed(range(count)):
-        gy, m = g_all[t], m_all[t]
-        gh_past = gc_past = None
-        if m is not None:
-            # A frozen row hands its gradients on to the step before, past the gates.
-            gh = gh if gy is None else gh + gy
-            gy = None
-            gh_past, gh = gh.masked_fill(m, 0), gh.masked_fill(~m, 0)
-            if gc is not None:
-                gc_past, gc = gc.masked_fill(m, 0), gc.masked_fill(~m, 0)
-        direct, gc = steps.backward(
-            p_all[t], h_all[t], c_all[t], aux_all[t], gy, gh, gc, gp_all[t], gn_all[t]
-        )
-        gh = product(gp_all[t], w_hh)
-        for more in (direct, gh_past):
-            gh = gh if more is None else gh + more
-        if gc_past is not None:
-            gc = gc + gc_past
+    g_seq, g_h, g_c = (None if g is None else g.contiguous() for g in grads)
+    h = h.contiguous()
+    c = None if c is None else c.contiguous()
+    cell = sequence_kernel_of(plan, x, h)
+    gc: Any = None
+    if cell is None:
+        states = (h, c, h_seq, pre, aux)
+        gh, gc = _loop_backward(plan, mask, w_hh, states, (g_seq, g_h, g_c), gp, gn)
+    else:
+        gh, gc = torch.empty_like(h), None if c is None else torch.empty_like(c)
+        own = (pre, w_hh.contiguous(), h, c, _flat(mask), h_seq, aux)
+        cell.sequence_backward(*own, g_seq, g_h, g_c, gp, gn, gh, gc)
     of_hh = _hidden_gradients(h, h_seq, gp, b_hh is not None) if need_w else []
     if gn is not None:
         # From the gradient of the state's product to that of the input's.
@@ -174,6 +184,53 @@ def run_backward(
         if directions == 2:
             gw = [g[d] for d in range(2) for g in gw]
     return gx, gh.to(h.dtype), None if gc is None else gc.to(x.dtype), gw
+
+
+def _loop_backward(
+    plan: Plan,
+    mask: Tensor | None,
+    w: Tensor,
+    states: Sequence[Any],
+    grads: Sequence[Any],
+    gp: Tensor,
+    gn: Tensor | None,
+) -> tuple[Tensor, Any]:
+    """Fill gp and gn of all steps; returns the gradients of the first states."""
+    h, c, h_seq, pre, aux = states
+    g_seq, g_h, g_c = grads
+    time, count = pre.dim() - 3, pre.shape[-3]
+    dtype = torch.float32 if h.dtype in HALF else h.dtype
+    gh = torch.zeros_like(h) if g_h is None else g_h
+    gc = None
+    if c is not None:
+        gc = torch.zeros_like(c, dtype=dtype) if g_c is None else g_c.to(dtype)
+    h_all = [h, *h_seq.unbind(time)]
+    aux_all = [None] * count if aux is None else list(aux.unbind(time))
+    c_all = [None] * count if c is None else [c, *aux_all]
+    g_all = [None] * count if g_seq is None else list(g_seq.unbind(time))
+    p_all, gp_all = pre.unbind(time), gp.unbind(time)
+    gn_all = [None] * count if gn is None else gn.unbind(time)
+    m_all = [None] * count if mask is None else mask.unbind(time)
+    steps = steps_of(plan, pre)
+    for t in reversed(range(count)):
+        gy, m = g_all[t], m_all[t]
+        gh_past = gc_past = None
+        if m is not None:
+            # A frozen row hands its gradients on to the step before, past the gates.
+            gh = gh if gy is None else gh + gy
+            gy = None
+            gh_past, gh = gh.masked_fill(m, 0), gh.masked_fill(~m, 0)
+            if gc is not None:
+                gc_past, gc = gc.masked_fill(m, 0), gc.masked_fill(~m, 0)
+        direct, gc = steps.backward(
+            p_all[t], h_all[t], c_all[t], aux_all[t], gy, gh, gc, gp_all[t], gn_all[t]
+        )
+        gh = product(gp_all[t], w)
+        for more in (direct, gh_past):
+            gh = gh if more is None else gh + more
+        if gc_past is not None:
+            gc = gc + gc_past
+    return gh, gc
 
 
 def _hidden_gradients(h: Tensor, h_seq: Tensor, gp: Tensor, bias: bool) -> list[Tensor]:
