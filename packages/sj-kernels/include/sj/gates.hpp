@@ -17,7 +17,10 @@
 namespace sj {
 inline namespace SJ_ABI {
 
-template <class R> SJ_HD R spike_(R x) { return x >= R(0) ? R(1) : R(0); }
+template <class R>
+SJ_HD R spike_(R x) {
+    return x >= R(0) ? R(1) : R(0);
+}
 
 template <class R>
 SJ_HD void lstm_forward(R i, R f, R g, R o, R c, R clamp, R& c_next, R& h_next) {
@@ -39,16 +42,20 @@ SJ_HD void lstm_backward(R i, R f, R g, R o, R di, R df, R dg, R d_o, R c, R c_n
 }
 
 // The candidate's pre-activation; r is a complete pre-activation.
-template <class R> SJ_HD R gru_candidate(R r, R x_n, R h_n) { return x_n + spike_(r) * h_n; }
+template <class R>
+SJ_HD R gru_candidate(R r, R x_n, R h_n) {
+    return x_n + spike_(r) * h_n;
+}
 
-template <class R> SJ_HD R gru_forward(R z, R a, R h) {
+template <class R>
+SJ_HD R gru_forward(R z, R a, R h) {
     R z_spike = spike_(z);
     return (R(1) - z_spike) * spike_(a) + z_spike * h;
 }
 
 template <class R>
-SJ_HD void gru_backward(R r, R z, R a, R dr, R dz, R da, R h_n, R h, R& gh, R& g_r, R& g_z,
-                        R& g_hn, R& g_a) {
+SJ_HD void gru_backward(R r, R z, R a, R dr, R dz, R da, R h_n, R h, R& gh, R& g_r, R& g_z, R& g_hn,
+                        R& g_a) {
     R z_spike = spike_(z);
     R candidate = gh * (R(1) - z_spike) * da;
     g_a = candidate;

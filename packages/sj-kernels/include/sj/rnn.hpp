@@ -37,7 +37,8 @@ struct StepArgs {
 };
 
 // All steps of one direction, with the products: f32 and f64 on the CPU. w: [G*H, H]; b: the GRU's
-// b_hn [H] or null; h0, c0 [N, H]; mask [T, N] bytes or null: a row whose mask is 0 keeps its state.
+// b_hn [H] or null; h0, c0 [N, H]; mask [T, N] bytes or null: a row whose mask is 0 keeps its
+// state.
 struct SequenceArgs {
     CellSettings cell;
     int64_t T, N, H;

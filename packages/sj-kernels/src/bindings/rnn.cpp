@@ -1,5 +1,7 @@
 // The recurrent cells: settings made once, then calls that carry pointers and sizes.
 
+#include "../cuda/rnn.hpp"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
 
@@ -8,8 +10,8 @@
 #include <vector>
 
 #include "../cpu/isa.hpp"
-#include "../cuda/rnn_host.hpp"
 #include "../cuda/rnn.hpp"
+#include "../cuda/rnn_host.hpp"
 #include "areas.hpp"
 
 namespace nb = nanobind;
@@ -19,15 +21,20 @@ namespace {
 
 constexpr int64_t kKeepGil = 1 << 14;  // units below which releasing the GIL costs more
 
-const void* in(uintptr_t p) { return reinterpret_cast<const void*>(p); }
-void* out(uintptr_t p) { return reinterpret_cast<void*>(p); }
+const void* in(uintptr_t p) {
+    return reinterpret_cast<const void*>(p);
+}
+void* out(uintptr_t p) {
+    return reinterpret_cast<void*>(p);
+}
 
 class Cell {
-public:
+  public:
     Cell(int kind, int s1, const std::vector<double>& p1, int s2, const std::vector<double>& p2,
          double clamp)
         : cell_{} {
-        if (kind < 0 || kind >= int(CellKind::kCount)) throw std::invalid_argument("`kind` is out of range.");
+        if (kind < 0 || kind >= int(CellKind::kCount))
+            throw std::invalid_argument("`kind` is out of range.");
         cell_.kind = CellKind(kind);
         surrogate(s1, p1, cell_.s1, cell_.p1);
         surrogate(s2, p2, cell_.s2, cell_.p2);
@@ -89,7 +96,7 @@ public:
         run(a, T * N * H, cpu_cells().sequence_backward);
     }
 
-private:
+  private:
     CellSettings cell_;
 
     // -1: the CPU; -2: the CUDA kernels' bodies on the host, for tests.
@@ -104,7 +111,8 @@ private:
         for (std::size_t i = 0; i < p.size(); ++i) values[i] = p[i];
     }
 
-    StepArgs step(int64_t N, int64_t H, int dtype, int threads, int device, uintptr_t stream) const {
+    StepArgs step(int64_t N, int64_t H, int dtype, int threads, int device,
+                  uintptr_t stream) const {
         StepArgs a{};
         a.cell = cell_;
         a.N = N;
@@ -136,7 +144,8 @@ private:
         return a;
     }
 
-    template <class Args> static void run(const Args& a, int64_t units, void (*kernel)(const Args&)) {
+    template <class Args>
+    static void run(const Args& a, int64_t units, void (*kernel)(const Args&)) {
         if (units < kKeepGil) {
             kernel(a);
         } else {
@@ -150,7 +159,8 @@ private:
 
 void bind_rnn(nb::module_& m) {
     nb::class_<Cell>(m, "Cell", "Settings of a recurrent cell.")
-        .def(nb::init<int, int, const std::vector<double>&, int, const std::vector<double>&, double>(),
+        .def(nb::init<int, int, const std::vector<double>&, int, const std::vector<double>&,
+                      double>(),
              nb::arg("kind"), nb::arg("s1"), nb::arg("p1"), nb::arg("s2"), nb::arg("p2"),
              nb::arg("clamp"))
         .def("step_forward", &Cell::step_forward)

@@ -22,7 +22,8 @@ int64_t gates_of(CellKind kind) {
 }
 
 // Derivatives d of the G*H pre-activations of a row.
-template <class R> void derivatives(const CellSettings& s, const R* pre, R* d, int64_t H) {
+template <class R>
+void derivatives(const CellSettings& s, const R* pre, R* d, int64_t H) {
     const OneThreshold<R> zero{R(0)};
     const bool same = s.s1 == s.s2 && s.p1[0] == s.p2[0] && s.p1[1] == s.p2[1];
     const int64_t gates = gates_of(s.kind);
@@ -34,7 +35,8 @@ template <class R> void derivatives(const CellSettings& s, const R* pre, R* d, i
 }
 
 // Completes the GRU's candidate, whose products stand in r (complete), a (the input's) and h_n.
-template <class R> void candidate_row(const R* r, const R* h_n, R* a, int64_t H) {
+template <class R>
+void candidate_row(const R* r, const R* h_n, R* a, int64_t H) {
     SJ_LOOP
     for (int64_t j = 0; j < H; ++j) a[j] = gru_candidate(r[j], a[j], h_n[j]);
 }
@@ -100,10 +102,12 @@ void backward_row(const CellSettings& s, const R* pre, const R* h, const R* c, c
     }
 }
 
-// ---- one step, any dtype -------------------------------------------------------------------------
+// ---- one step, any dtype
+// -------------------------------------------------------------------------
 
 // A half row is computed in `buffer`, any other where it stands.
-template <class R> struct Row {
+template <class R>
+struct Row {
     Rows<R> rows;
     bool direct() const { return rows.dtype == Rows<R>::native(); }
     const R* in(const void* base, int64_t at, R* buffer, int64_t n) const {
@@ -117,7 +121,8 @@ template <class R> struct Row {
     }
 };
 
-template <class R> struct Step {
+template <class R>
+struct Step {
     const StepArgs& a;
     int64_t block, tasks;
     int threads;
@@ -129,7 +134,8 @@ template <class R> struct Step {
         tasks = block ? (a.N + block - 1) / block : 0;
     }
 
-    template <class Body> void each(int64_t task, int64_t buffers, Body&& body) const {
+    template <class Body>
+    void each(int64_t task, int64_t buffers, Body&& body) const {
         Scratch scratch(std::size_t(buffers * a.H) * sizeof(R));
         R* data = static_cast<R*>(scratch.data());
         const int64_t last = (task + 1) * block < a.N ? (task + 1) * block : a.N;
@@ -179,7 +185,7 @@ template <class R> struct Step {
         const int64_t H = a.H, G = gates_of(a.cell.kind) * H, wide = n * G, at = n * H;
         R *d = buffer, *pre_b = d + 4 * H, *gp_b = pre_b + 4 * H, *h_b = gp_b + 4 * H;
         R *c_b = h_b + H, *aux_b = c_b + H, *gy_b = aux_b + H, *gn_b = gy_b + H;
-        R *gc_b = gn_b + H;
+        R* gc_b = gn_b + H;
         const R* pre = row.in(a.pre, wide, pre_b, G);
         const R* h = row.in(a.h, at, h_b, H);
         const R* c = row.in(a.c, at, c_b, H);
@@ -198,15 +204,18 @@ template <class R> struct Step {
     }
 
     static void copy_or_zero(const void* from, int64_t at, R* to, int64_t n) {
-        if (!from) fill_row(R(0), to, n);
+        if (!from)
+            fill_row(R(0), to, n);
         else if (static_cast<const R*>(from) + at != to)
             std::memcpy(to, static_cast<const R*>(from) + at, std::size_t(n) * sizeof(R));
     }
 };
 
-// ---- a whole sequence, f32 and f64 ---------------------------------------------------------------
+// ---- a whole sequence, f32 and f64
+// ---------------------------------------------------------------
 
-template <class R> struct Run {
+template <class R>
+struct Run {
     const SequenceArgs& a;
     int64_t G, block, tasks, edge;
     int threads;
@@ -235,8 +244,10 @@ template <class R> struct Run {
     static void pack_forward(void* self, int64_t task) {
         const Run& r = *static_cast<const Run*>(self);
         const int64_t H = r.a.H, first = panels(r.edge, panel_width<R>());
-        if (task < first) pack_panel(r.w(), 1, H, H, r.edge, task, r.packed);
-        else pack_panel(r.w() + r.edge * H, 1, H, H, r.G - r.edge, task - first, r.packed_n);
+        if (task < first)
+            pack_panel(r.w(), 1, H, H, r.edge, task, r.packed);
+        else
+            pack_panel(r.w() + r.edge * H, 1, H, H, r.G - r.edge, task - first, r.packed_n);
     }
 
     static void pack_backward(void* self, int64_t task) {
@@ -273,8 +284,10 @@ template <class R> struct Run {
             multiply(h, H, packed, H, edge, pre, G, rows);
             if (gru) {
                 for (int64_t n = 0; n < rows; ++n) {
-                    if (a.b) std::memcpy(aux + n * H, a.b, std::size_t(H) * sizeof(R));
-                    else fill_row(R(0), aux + n * H, H);
+                    if (a.b)
+                        std::memcpy(aux + n * H, a.b, std::size_t(H) * sizeof(R));
+                    else
+                        fill_row(R(0), aux + n * H, H);
                 }
                 multiply(h, H, packed_n, H, H, aux, H, rows);
             }
@@ -329,7 +342,8 @@ template <class R> struct Run {
     }
 };
 
-template <class R> void sequence_forward_as(const SequenceArgs& a) {
+template <class R>
+void sequence_forward_as(const SequenceArgs& a) {
     Scratch scratch(std::size_t(Run<R>::forward_memory(a)) * sizeof(R));
     Run<R> run(a, static_cast<R*>(scratch.data()));
     const int64_t count =
@@ -338,41 +352,52 @@ template <class R> void sequence_forward_as(const SequenceArgs& a) {
     parallel_for(run.tasks, run.threads, run.forward_task, &run);
 }
 
-template <class R> void sequence_backward_as(const SequenceArgs& a) {
+template <class R>
+void sequence_backward_as(const SequenceArgs& a) {
     Scratch scratch(std::size_t(Run<R>::backward_memory(a)) * sizeof(R));
     Run<R> run(a, static_cast<R*>(scratch.data()));
     parallel_for(panels(a.H, panel_width<R>()), run.threads, run.pack_backward, &run);
     parallel_for(run.tasks, run.threads, run.backward_task, &run);
 }
 
-template <class R> void step_forward_as(const StepArgs& a) {
+template <class R>
+void step_forward_as(const StepArgs& a) {
     Step<R> step(a);
     parallel_for(step.tasks, step.threads, step.forward_task, &step);
 }
 
-template <class R> void step_backward_as(const StepArgs& a) {
+template <class R>
+void step_backward_as(const StepArgs& a) {
     Step<R> step(a);
     parallel_for(step.tasks, step.threads, step.backward_task, &step);
 }
 
 void step_forward(const StepArgs& a) {
-    if (a.dtype == DType::f64) step_forward_as<double>(a);
-    else step_forward_as<float>(a);
+    if (a.dtype == DType::f64)
+        step_forward_as<double>(a);
+    else
+        step_forward_as<float>(a);
 }
 
 void step_backward(const StepArgs& a) {
-    if (a.dtype == DType::f64) step_backward_as<double>(a);
-    else step_backward_as<float>(a);
+    if (a.dtype == DType::f64)
+        step_backward_as<double>(a);
+    else
+        step_backward_as<float>(a);
 }
 
 void sequence_forward(const SequenceArgs& a) {
-    if (a.dtype == DType::f64) sequence_forward_as<double>(a);
-    else sequence_forward_as<float>(a);
+    if (a.dtype == DType::f64)
+        sequence_forward_as<double>(a);
+    else
+        sequence_forward_as<float>(a);
 }
 
 void sequence_backward(const SequenceArgs& a) {
-    if (a.dtype == DType::f64) sequence_backward_as<double>(a);
-    else sequence_backward_as<float>(a);
+    if (a.dtype == DType::f64)
+        sequence_backward_as<double>(a);
+    else
+        sequence_backward_as<float>(a);
 }
 
 }  // namespace

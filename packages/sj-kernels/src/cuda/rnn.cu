@@ -14,24 +14,27 @@ namespace {
 
 constexpr int kThreads = 128;
 
-template <class R> __global__ void __launch_bounds__(kThreads) forward_kernel(StepArgs a) {
+template <class R>
+__global__ void __launch_bounds__(kThreads) forward_kernel(StepArgs a) {
     const int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x;
     if (index < a.N * a.H) step_forward_unit<R>(a, index);
 }
 
-template <class R> __global__ void __launch_bounds__(kThreads) backward_kernel(StepArgs a) {
+template <class R>
+__global__ void __launch_bounds__(kThreads) backward_kernel(StepArgs a) {
     const int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x;
     if (index < a.N * a.H) step_backward_unit<R>(a, index);
 }
 
 void check(cudaError_t status, const char* what) {
     if (status != cudaSuccess)
-        throw std::runtime_error(std::string(what) + " failed: " + cudaGetErrorString(status) + ".");
+        throw std::runtime_error(std::string(what) + " failed: " + cudaGetErrorString(status) +
+                                 ".");
 }
 
 // The caller's device for the launch, and back.
 class OnDevice {
-public:
+  public:
     explicit OnDevice(int device) {
         check(cudaGetDevice(&before_), "Asking for the CUDA device");
         if (before_ != device) check(cudaSetDevice(device), "Choosing the CUDA device");
@@ -43,7 +46,7 @@ public:
     OnDevice(const OnDevice&) = delete;
     OnDevice& operator=(const OnDevice&) = delete;
 
-private:
+  private:
     int before_ = 0;
     bool changed_ = false;
 };
@@ -67,6 +70,8 @@ void step_backward(const StepArgs& a) {
 
 }  // namespace
 
-CellDriver cuda_cells() { return CellDriver{step_forward, step_backward, nullptr, nullptr}; }
+CellDriver cuda_cells() {
+    return CellDriver{step_forward, step_backward, nullptr, nullptr};
+}
 
 }  // namespace sj
