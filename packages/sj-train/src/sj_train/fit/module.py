@@ -190,8 +190,8 @@ def lr_scale(progress: float, warmup: float = 0.1) -> float:
     whose state could be lost.
 
     Example:
-        >>> [round(lr_scale(p), 2) for p in (0.0, 0.05, 0.1, 0.55, 1.0)]
-        [0.05, 0.52, 1.0, 0.5, 0.0]
+        >>> [round(lr_scale(p), 2) for p in (0.0, 0.06, 0.1, 0.55, 1.0)]
+        [0.05, 0.62, 1.0, 0.5, 0.0]
     """
     if progress < warmup:
         return 0.05 + 0.95 * progress / warmup
