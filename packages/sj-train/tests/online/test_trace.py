@@ -151,6 +151,18 @@ def test_matrix_product_with_a_weight():
         torch.testing.assert_close(spike.grad, g @ w.detach().T)
 
 
+def test_linear_with_a_vector_for_a_weight():
+    torch.manual_seed(7)
+    w = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    spike, trace = torch.rand(2, 4, 5, dtype=torch.float64).unbind(0)
+    g = torch.randn(4, dtype=torch.float64)
+    with TraceMode(spike, trace):
+        y = F.linear(spike, w)
+    y.backward(g)
+    torch.testing.assert_close(y, spike @ w)
+    torch.testing.assert_close(w.grad, g @ trace)
+
+
 @pytest.mark.parametrize("make", [lambda: nn.Linear(4, 3), lambda: nn.Conv1d(4, 3, 1)])
 def test_autocast(make):
     torch.manual_seed(6)

@@ -157,6 +157,8 @@ def traced_linear(
     spike: Tensor, trace: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
     """`F.linear(spike, weight, bias)` with the gradient of `weight` taken from `trace`."""
+    if weight.dim() == 1:  # F.linear's form without an output axis
+        return traced_call(F.linear, spike, trace, (weight, bias), {})
     result: Tensor = _TracedLinear.apply(spike, trace, weight, bias)
     return result
 
