@@ -368,3 +368,14 @@ def test_a_spiking_net_is_traced_to_its_modules():
     functional.reset_net(traced)
     torch.manual_seed(0)
     assert torch.equal(net(x), y)
+
+
+def test_exported_for_any_number_of_steps_and_samples():
+    net = nn.Sequential(
+        layer.Conv2d(1, 2, 3), layer.BatchNorm2d(2), layer.Flatten(), layer.Linear(18, 3)
+    )
+    functional.set_step_mode(net.eval(), "m")
+    axes = {0: torch.export.Dim("T", min=2, max=64), 1: torch.export.Dim("N", min=2, max=64)}
+    exported = torch.export.export(net, (torch.randn(4, 2, 1, 5, 5),), dynamic_shapes=(axes,))
+    x = torch.randn(7, 3, 1, 5, 5)
+    torch.testing.assert_close(exported.module()(x), net(x))

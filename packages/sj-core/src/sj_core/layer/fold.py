@@ -47,7 +47,7 @@ def unfold_time(y: Any, x_seq: Tensor) -> Any:
     """
     if isinstance(y, (tuple, list)):
         return type(y)(unfold_time(item, x_seq) for item in y)
-    return y.view(*x_seq.shape[:2], *y.shape[1:])
+    return torch.unflatten(y, 0, x_seq.shape[:2])
 
 
 # A traced graph holds these two as single nodes: their shape arithmetic is no business of its.
@@ -116,7 +116,8 @@ class FoldTime(base.StepModule):
     def sequence_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Fold, call torch's layer once, unfold."""
         y = super().forward(fold_time(x_seq), *args, **kwargs)  # type: ignore[misc]
-        if isinstance(y, Tensor) and not torch.compiler.is_compiling() and not y._is_view():
+        in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        if not in_graph and isinstance(y, Tensor) and y.requires_grad and not y._is_view():
             # Nothing else holds this tensor, so its new shape need not be tracked as a view: a
             # residual `y += x` would pay for that, and FSDP2 would warn of it.
             return torch.ops.aten._unsafe_view.default(y, (*x_seq.shape[:2], *y.shape[1:]))
