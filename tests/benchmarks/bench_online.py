@@ -176,7 +176,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 30, 100, 300, 1000])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--json", type=Path, help="write the rows to this file too")
+    parser.add_argument(
+        "--json", nargs="?", const="-", help="the rows as JSON: printed last, or into this file"
+    )
     parser.add_argument("--figure", type=Path, help="draw memory against T into this file")
     parser.add_argument("--peers", action="store_true", help="no peer is measured here")
     parser.add_argument("--worker", choices=METHODS, help=argparse.SUPPRESS)
@@ -204,8 +206,10 @@ def main() -> None:
             and last["process_growth_mib"] <= GROWTH
         )
         print(f"P7 {method}: {'reached' if reached else 'MISSED'}")
-    if args.json:
-        args.json.write_text(json.dumps({"P7": table}, indent=2))
+    if args.json == "-":
+        print(json.dumps({"P7": table}, indent=2))
+    elif args.json:
+        Path(args.json).write_text(json.dumps({"P7": table}, indent=2))
     if args.figure:
         figure(table, args.figure)
 
