@@ -91,11 +91,14 @@ class FoldTime(base.StepModule):
     step_shapes: ClassVar[tuple[str, ...]] = ("N, *",)
     # Layers that act on the last axes only need no folding: torch takes any leading axes.
     _acts_on_last_axes: ClassVar[bool] = False
-    _ranks: ClassVar[dict[str, frozenset[int]]]
+    # Tuples: what torch.export of every supported torch reads from a class.
+    _ranks_of_a_step: ClassVar[tuple[int, ...]]
+    _ranks_of_a_sequence: ClassVar[tuple[int, ...]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._ranks = {mode: _accepted_ranks(cls.step_shapes, mode) for mode in ("s", "m")}
+        cls._ranks_of_a_step = _accepted_ranks(cls.step_shapes, "s")
+        cls._ranks_of_a_sequence = _accepted_ranks(cls.step_shapes, "m")
         if issubclass(cls, nn.Module):
             cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
 
@@ -106,10 +109,11 @@ class FoldTime(base.StepModule):
     def forward(self, input: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(input, fx.Proxy):
             return base.call_as_leaf(self, input, *args, **kwargs)  # type: ignore[arg-type]
-        mode = self.step_mode
-        if input.dim() not in self._ranks[mode]:
+        one_step = self.step_mode == "s"
+        ranks = self._ranks_of_a_step if one_step else self._ranks_of_a_sequence
+        if input.dim() not in ranks:
             raise ValueError(self._rank_message(input))
-        if mode == "s" or self._acts_on_last_axes:
+        if one_step or self._acts_on_last_axes:
             return super().forward(input, *args, **kwargs)  # type: ignore[misc]
         return self.sequence_forward(input, *args, **kwargs)
 
@@ -139,7 +143,7 @@ class FoldTime(base.StepModule):
         )
 
 
-def _accepted_ranks(step_shapes: tuple[str, ...], step_mode: str) -> frozenset[int]:
+def _accepted_ranks(step_shapes: tuple[str, ...], step_mode: str) -> tuple[int, ...]:
     ranks: set[int] = set()
     for shape in step_shapes:
         if step_mode == "m" and not shape.startswith("N"):
@@ -147,7 +151,7 @@ def _accepted_ranks(step_shapes: tuple[str, ...], step_mode: str) -> frozenset[i
         axes = shape.split(", ")
         rank = len(axes) + (step_mode == "m")
         ranks |= set(range(rank - 1, 65)) if "*" in axes else {rank}  # torch's limit is 64 axes
-    return frozenset(ranks)
+    return tuple(sorted(ranks))
 
 
 def _signature(cls: type) -> inspect.Signature:
