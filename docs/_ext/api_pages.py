@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -39,13 +40,13 @@ def public_names(module: ModuleType) -> list[str]:
     ]
 
 
-def fenced(text: str, language: str = "text") -> str:
-    return f"```{language}\n{text}\n```\n"
+def fenced(text: str) -> str:
+    return f"```text\n{text}\n```\n"
 
 
 def section(name: str, value: object) -> str:
     """Heading, signature, docstring and public methods of one name."""
-    lines = [f"## {name}\n", fenced(f"{name}{signature(value)}", "python")]
+    lines = [f"## {name}\n", fenced(f"{name}{signature(value)}")]
     if doc := own_doc(value):
         lines.append(fenced(doc))
     for method, member in vars(value).items() if inspect.isclass(value) else ():
@@ -58,9 +59,10 @@ def section(name: str, value: object) -> str:
 
 def signature(value: object) -> str:
     try:
-        return str(inspect.signature(value))
+        text = str(inspect.signature(value))
     except (TypeError, ValueError):
         return "(...)"
+    return re.sub(r"(: |-> )'([^']*)'", r"\1\2", text)
 
 
 def own_doc(value: object) -> str:
