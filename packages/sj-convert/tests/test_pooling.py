@@ -85,3 +85,19 @@ def test_forms():
     for bad in ("max", None, 1):
         with pytest.raises(ValueError, match=r"`max_pool` .*'running'.*'gate'"):
             check_max_pool(bad)
+
+
+@pytest.mark.parametrize("cls", [RunningMaxPool, GatedMaxPool])
+def test_gradient_is_that_of_single_steps(case, cls):
+    pool, x = case
+    x = x.double()
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    one, seq = cls(copy.deepcopy(pool)), cls(copy.deepcopy(pool), step_mode="m")
+    weight = torch.arange(1.0, len(x) + 1)
+    sum((one(s) * w).sum() for s, w in zip(a.unbind(0), weight, strict=True)).backward()
+    y = torch.cat([seq(b[:3]), seq(b[3:])])
+    (y.flatten(1).sum(1) * weight).sum().backward()
+    torch.testing.assert_close(a.grad, b.grad)
+    with torch.no_grad():
+        plain = cls(copy.deepcopy(pool), step_mode="m")(x)
+    assert torch.equal(plain, y)

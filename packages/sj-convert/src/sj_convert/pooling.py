@@ -12,6 +12,28 @@ from sj_core.base import MemoryModule
 MAX_POOL_FORMS = ("running", "gate", "spikes")
 
 
+def cumulated(x_seq: Tensor, start: Tensor) -> Tensor:
+    """``start + x_1 + ... + x_t`` for each t, added step by step: `cumsum` rounds otherwise."""
+    if not _plain(x_seq) or start.requires_grad:
+        totals, total = [], start
+        for x in x_seq.unbind(0):
+            total = total + x
+            totals.append(total)
+        return torch.stack(totals)
+    out = torch.empty(x_seq.shape, dtype=start.dtype, device=start.device)
+    total = start
+    for x, target in zip(x_seq.unbind(0), out.unbind(0), strict=True):
+        total = torch.add(total, x, out=target)
+    return out
+
+
+def _plain(x: Tensor) -> bool:
+    # Whether results may be written into memory of ours: no graph is being recorded.
+    recording = torch.is_grad_enabled() and x.requires_grad
+    functorch = torch._C._functorch.maybe_current_level() is not None
+    return not (recording or functorch or torch.compiler.is_compiling())
+
+
 class RunningMaxPool(MemoryModule):
     r"""The max pool of the cumulative input, given out as its increments.
 
@@ -47,16 +69,16 @@ class RunningMaxPool(MemoryModule):
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         if x_seq.shape[0] == 0:
             return super().multi_step_forward(x_seq)
-        # Not cumsum: it adds in another precision than step after step does.
-        total, totals = self.memory_like("total", x_seq[0]), []
-        for x in x_seq.unbind(0):
-            total = total + x
-            totals.append(total)
-        pooled = self.pool(torch.cat(totals)).unflatten(0, x_seq.shape[:2])
-        first = pooled[:1] - self.pooled
-        y = torch.cat([first, pooled[1:] - pooled[:-1]])
-        # A clone: a view would keep the whole sequence alive.
-        self.total, self.pooled = total, pooled[-1].clone()
+        totals = cumulated(x_seq, self.memory_like("total", x_seq[0]))
+        pooled = self.pool(totals.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
+        if _plain(x_seq) and not totals.requires_grad:
+            y = torch.empty_like(pooled)
+            torch.sub(pooled[0], torch.as_tensor(self.pooled).to(pooled), out=y[0])
+            torch.sub(pooled[1:], pooled[:-1], out=y[1:])
+        else:
+            y = torch.cat([pooled[:1] - self.pooled, pooled[1:] - pooled[:-1]])
+        # Clones: views would keep the whole sequences alive.
+        self.total, self.pooled = totals[-1].clone(), pooled[-1].clone()
         return y.to(x_seq.dtype)
 
 
@@ -93,12 +115,9 @@ class GatedMaxPool(MemoryModule):
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         if x_seq.shape[0] == 0:
             return super().multi_step_forward(x_seq)
-        total, totals = self.memory_like("total", x_seq[0]), []
-        for x in x_seq.unbind(0):
-            total = total + x
-            totals.append(total)
-        self.total = total
-        return self._gate(x_seq.flatten(0, 1), torch.cat(totals)).unflatten(0, x_seq.shape[:2])
+        totals = cumulated(x_seq, self.memory_like("total", x_seq[0]))
+        self.total = totals[-1].clone()
+        return self._gate(x_seq.flatten(0, 1), totals.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
 
     def _gate(self, x: Tensor, total: Tensor) -> Tensor:
         _, index = self.pool(total)
