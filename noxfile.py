@@ -198,14 +198,15 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The tables of tests/benchmarks, for `-- cpu.py` one of them; `-- --peers` adds the peers."""
+    """The tables of tests/benchmarks, for `-- convert` one area; `-- --peers` adds the peers."""
     args = list(session.posargs)
     install(session, *EVERYTHING, "numpy")
     if "--peers" in args:
         session.install("--no-deps", "-r", str(CONSTRAINTS / "peers.txt"))
     folder = ROOT / "tests" / "benchmarks"
-    chosen = [arg for arg in args if arg.endswith(".py")]
-    options = [arg for arg in args if arg not in chosen]
+    areas = {arg: arg if arg.endswith(".py") else f"bench_{arg}.py" for arg in args}
+    chosen = [name for name in areas.values() if (folder / name).is_file()]
+    options = [arg for arg in args if areas[arg] not in chosen]
     for script in chosen or sorted(file.name for file in folder.glob("bench_*.py")):
         session.run("python", str(folder / script), *options)
 

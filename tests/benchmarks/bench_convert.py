@@ -1,7 +1,7 @@
 """P10: a converted CNN over T = 32 in step mode 'm', against 32 forward passes of the network.
 
-    nox -s bench -- bench_convert.py
-    nox -s bench -- bench_convert.py --accuracy      the accuracy table on the digits instead
+    nox -s bench -- convert
+    nox -s bench -- convert --accuracy      the accuracy table on the digits instead
 
 One process, the two interleaved, median of the ratios; glibc's allocator keeps its pages, as
 `docs/benchmarks` explains. Reach: 0.8.

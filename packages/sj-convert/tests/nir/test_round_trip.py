@@ -248,3 +248,12 @@ def test_what_nir_cannot_say(x):
     for bad, error in ((0, ValueError), (-1.0, ValueError), ("1", TypeError)):
         with pytest.raises(error, match="`dt`"):
             to_nir(nn.Sequential(nn.Linear(5, 5)), x[0], bad)
+
+
+def test_the_package_hands_both_ways_out():
+    import sj_convert
+
+    assert sj_convert.to_nir is to_nir
+    assert sj_convert.from_nir is from_nir
+    with pytest.raises(AttributeError, match="no attribute 'to_onnx'"):
+        _ = sj_convert.to_onnx
