@@ -73,6 +73,9 @@ class _Upto(fx.Interpreter):
         return [(read, node) for read in self.user_to_last_uses.get(node, [])]
 
 
+SWEEPS = 2  # a threshold that clips answers a shift of the bias by less: the second adds the rest
+
+
 def correct_bias(
     snn: fx.GraphModule,
     means: dict[str, Tensor],
@@ -80,14 +83,14 @@ def correct_bias(
     T: int,
     device: torch.device,
 ) -> None:
-    """Correct the biases in place, layer by layer from the input.
+    """Correct the biases in place, layer by layer from the input, and once more.
 
     ``b += mean(a_ANN) - mean(spikes * theta / T)`` per channel, over the loader, each layer behind
     those already corrected. `means` are the original's, by the path of the site.
     """
     functional.set_step_mode(snn, "m")
     sites = [(node, site) for node in snn.graph.nodes if (site := _site(snn, node)) in means]
-    for node, site in tqdm(sites, desc="Correcting biases"):
+    for node, site in tqdm(sites * SWEEPS, desc="Correcting biases"):
         total: Any = 0.0
         count = 0
         upto = _Upto(snn, node)
@@ -126,6 +129,10 @@ def add_bias(snn: fx.GraphModule, node: fx.Node, site: str, bias: Tensor) -> Non
     ):
         first = first.all_input_nodes[0]
     source = first.all_input_nodes[0]
+    placed = module_of(snn, source)
+    if isinstance(placed, ChannelBias):
+        placed.bias = placed.bias + bias.to(placed.bias)
+        return
     inner = _private_layer(snn, source, first, len(bias))
     if inner is not None:
         module: Any = snn.get_submodule(inner)
