@@ -9,7 +9,9 @@ if(NOT SJ_CUDA STREQUAL "OFF")
     find_program(
       SJ_NVCC
       nvcc
-      HINTS ENV CUDA_HOME ENV CUDA_PATH
+      HINTS
+      ENV CUDA_HOME
+      ENV CUDA_PATH
       PATHS /usr/local/cuda
       PATH_SUFFIXES bin
     )
@@ -32,6 +34,9 @@ if(NOT SJ_CUDA STREQUAL "OFF")
     endif()
   endif()
   if(SJ_CUDA STREQUAL "ON" AND NOT SJ_CUDA_FOUND)
-    message(FATAL_ERROR "SJ_CUDA=ON, but no nvcc of CUDA >= 12 was found; set CUDACXX or CUDA_HOME.")
+    message(
+      FATAL_ERROR
+      "SJ_CUDA=ON, but no nvcc of CUDA >= 12 was found; set CUDACXX or CUDA_HOME."
+    )
   endif()
 endif()

@@ -26,9 +26,9 @@ namespace sj {
 inline namespace SJ_ABI {
 
 struct NeuronBase {
-    static constexpr bool kTwoStates = false;   // has W
-    static constexpr bool kNonlinear = false;   // dH/dV needs V
-    static constexpr bool kDecayGrad = false;   // 1/tau is learnable
+    static constexpr bool kTwoStates = false;  // has W
+    static constexpr bool kNonlinear = false;  // dH/dV needs V
+    static constexpr bool kDecayGrad = false;  // 1/tau is learnable
 };
 
 template <class R> struct If : NeuronBase {
@@ -75,7 +75,11 @@ template <class R> struct Eif : NeuronBase {
     static constexpr bool kNonlinear = true;
     R rt, delta_t, theta_rh, v_rest, inverse;
     explicit SJ_HD Eif(const double* p)
-        : rt(R(p[0])), delta_t(R(p[1])), theta_rh(R(p[2])), v_rest(R(p[3])), inverse(R(1.0 / p[1])) {}
+        : rt(R(p[0])),
+          delta_t(R(p[1])),
+          theta_rh(R(p[2])),
+          v_rest(R(p[3])),
+          inverse(R(1.0 / p[1])) {}
     // In double for both precisions: H decides about spikes.
     SJ_HD R exponential(R v) const { return R(exp_(double((v - theta_rh) * inverse))); }
     SJ_HD R charge(R v, R x, R) const {
@@ -91,10 +95,14 @@ template <class R> struct Izhikevich : NeuronBase {
     static constexpr bool kNonlinear = true;
     R rt, v_c, a0, v_rest, rtw, a, b;
     explicit SJ_HD Izhikevich(const double* p)
-        : rt(R(p[0])), v_c(R(p[1])), a0(R(p[2])), v_rest(R(p[3])), rtw(R(p[4])), a(R(p[5])), b(R(p[6])) {}
-    SJ_HD R charge(R v, R x, R w) const {
-        return v + (x + a0 * (v - v_rest) * (v - v_c) - w) * rt;
-    }
+        : rt(R(p[0])),
+          v_c(R(p[1])),
+          a0(R(p[2])),
+          v_rest(R(p[3])),
+          rtw(R(p[4])),
+          a(R(p[5])),
+          b(R(p[6])) {}
+    SJ_HD R charge(R v, R x, R w) const { return v + (x + a0 * (v - v_rest) * (v - v_c) - w) * rt; }
     SJ_HD R dh_dx() const { return rt; }
     SJ_HD R dh_dv(R v) const { return R(1) + rt * a0 * ((v - v_rest) + (v - v_c)); }
     SJ_HD R dh_dw() const { return -rt; }

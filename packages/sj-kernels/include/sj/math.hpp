@@ -45,7 +45,8 @@ SJ_HD float exp_(float x) {
     p = p * r + 1.66666667e-1f;
     p = p * r + 0.5f;
     p = p * (r * r) + r + 1.f;
-    uint32_t scale = (bit_cast<uint32_t>(shifted) + 126u) << 23;  // 2^(n - 1): n = 128 does not overflow
+    uint32_t scale = (bit_cast<uint32_t>(shifted) + 126u)
+                     << 23;  // 2^(n - 1): n = 128 does not overflow
     float e = (p * bit_cast<float>(scale)) * 2.f;
     return x < -87.f ? 0.f : e;
 }

@@ -9,9 +9,23 @@ namespace sj {
 // The order is the index of `sj_kernels.neuron.surrogate_function_dict`; the last four take two
 // parameters.
 enum class Surrogate : int {
-    ATan, Sigmoid, PiecewiseQuadratic, PiecewiseExp, SoftSign, SuperSpike, NonzeroSignLogAbs, Erf,
-    QPseudoSpike, FakeNumericalGradient, LogTailedReLU, Rect,
-    PiecewiseLeakyReLU, SquarewaveFourierSeries, S2NN, LeakyKReLU, kCount
+    ATan,
+    Sigmoid,
+    PiecewiseQuadratic,
+    PiecewiseExp,
+    SoftSign,
+    SuperSpike,
+    NonzeroSignLogAbs,
+    Erf,
+    QPseudoSpike,
+    FakeNumericalGradient,
+    LogTailedReLU,
+    Rect,
+    PiecewiseLeakyReLU,
+    SquarewaveFourierSeries,
+    S2NN,
+    LeakyKReLU,
+    kCount
 };
 
 inline namespace SJ_ABI {
@@ -19,9 +33,11 @@ inline namespace SJ_ABI {
 // (alpha/2) / (1 + (pi/2 alpha x)^2)
 template <class R> struct ATan {
     R half, c;
-    explicit SJ_HD ATan(const double* p)
-        : half(R(p[0] / 2)), c(R(1.57079632679489661923 * p[0])) {}
-    SJ_HD R operator()(R x) const { R u = c * x; return half / (R(1) + u * u); }
+    explicit SJ_HD ATan(const double* p) : half(R(p[0] / 2)), c(R(1.57079632679489661923 * p[0])) {}
+    SJ_HD R operator()(R x) const {
+        R u = c * x;
+        return half / (R(1) + u * u);
+    }
 };
 
 // alpha sigma(alpha x) (1 - sigma(alpha x)) = alpha e / (1 + e)^2, e = exp(-abs(alpha x))
@@ -39,7 +55,10 @@ template <class R> struct Sigmoid {
 template <class R> struct PiecewiseQuadratic {
     R alpha, alpha2;
     explicit SJ_HD PiecewiseQuadratic(const double* p) : alpha(R(p[0])), alpha2(R(p[0] * p[0])) {}
-    SJ_HD R operator()(R x) const { R y = alpha - alpha2 * abs_(x); return y < R(0) ? R(0) : y; }
+    SJ_HD R operator()(R x) const {
+        R y = alpha - alpha2 * abs_(x);
+        return y < R(0) ? R(0) : y;
+    }
 };
 
 // alpha/2 exp(-alpha abs(x))
@@ -53,14 +72,20 @@ template <class R> struct PiecewiseExp {
 template <class R> struct SoftSign {
     R two_alpha, inverse;
     explicit SJ_HD SoftSign(const double* p) : two_alpha(R(2 * p[0])), inverse(R(1 / p[0])) {}
-    SJ_HD R operator()(R x) const { R d = inverse + abs_(x); return R(1) / (two_alpha * d * d); }
+    SJ_HD R operator()(R x) const {
+        R d = inverse + abs_(x);
+        return R(1) / (two_alpha * d * d);
+    }
 };
 
 // alpha / (1 + abs(x))^2
 template <class R> struct SuperSpike {
     R alpha;
     explicit SJ_HD SuperSpike(const double* p) : alpha(R(p[0])) {}
-    SJ_HD R operator()(R x) const { R d = R(1) + abs_(x); return alpha / (d * d); }
+    SJ_HD R operator()(R x) const {
+        R d = R(1) + abs_(x);
+        return alpha / (d * d);
+    }
 };
 
 // 1 / (1/alpha + abs(x))
@@ -74,24 +99,29 @@ template <class R> struct NonzeroSignLogAbs {
 template <class R> struct Erf {
     R alpha, factor;
     explicit SJ_HD Erf(const double* p)
-        : alpha(R(p[0])), factor(R(p[0] * 0.56418958354775628695)) {}
-    SJ_HD R operator()(R x) const { R u = alpha * x; return factor * exp_(-(u * u)); }
+        : alpha(R(p[0])),
+          factor(R(p[0] * 0.56418958354775628695)) {}
+    SJ_HD R operator()(R x) const {
+        R u = alpha * x;
+        return factor * exp_(-(u * u));
+    }
 };
 
 // (1 + 2 abs(x)/(alpha - 1))^(-alpha); alpha > 1. In double: the power magnifies rounding.
 template <class R> struct QPseudoSpike {
     double slope, alpha;
     explicit SJ_HD QPseudoSpike(const double* p) : slope(2 / (p[0] - 1)), alpha(p[0]) {}
-    SJ_HD R operator()(R x) const {
-        return R(exp_(-alpha * log_(1.0 + slope * double(abs_(x)))));
-    }
+    SJ_HD R operator()(R x) const { return R(exp_(-alpha * log_(1.0 + slope * double(abs_(x))))); }
 };
 
 // min(1/abs(x), alpha)
 template <class R> struct FakeNumericalGradient {
     R alpha;
     explicit SJ_HD FakeNumericalGradient(const double* p) : alpha(R(p[0])) {}
-    SJ_HD R operator()(R x) const { R y = R(1) / abs_(x); return y > alpha ? alpha : y; }
+    SJ_HD R operator()(R x) const {
+        R y = R(1) / abs_(x);
+        return y > alpha ? alpha : y;
+    }
 };
 
 // alpha (x <= 0); 1 (0 < x <= 1); 1/x
@@ -116,7 +146,9 @@ template <class R> struct Rect {
 template <class R> struct PiecewiseLeakyReLU {
     R w, inner, c;
     explicit SJ_HD PiecewiseLeakyReLU(const double* p)
-        : w(R(p[0])), inner(R(1 / (2 * p[0]))), c(R(p[1])) {}
+        : w(R(p[0])),
+          inner(R(1 / (2 * p[0]))),
+          c(R(p[1])) {}
     SJ_HD R operator()(R x) const { return abs_(x) < w ? inner : c; }
 };
 
@@ -125,7 +157,9 @@ template <class R> struct SquarewaveFourierSeries {
     int n;
     double omega, factor;
     explicit SJ_HD SquarewaveFourierSeries(const double* p)
-        : n(int(p[0])), omega(6.28318530717958647692 / p[1]), factor(4 / p[1]) {}
+        : n(int(p[0])),
+          omega(6.28318530717958647692 / p[1]),
+          factor(4 / p[1]) {}
     SJ_HD R operator()(R x) const {
         double sum = 0;
         for (int i = 0; i < n; ++i) sum += cos_((2 * i + 1) * omega * double(x));

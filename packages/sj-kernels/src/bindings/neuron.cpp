@@ -1,5 +1,7 @@
 // The fused neuron: settings made once, then calls that carry pointers and sizes.
 
+#include "../cuda/neuron.hpp"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
 
@@ -7,7 +9,6 @@
 #include <vector>
 
 #include "../cpu/isa.hpp"
-#include "../cuda/neuron.hpp"
 #include "areas.hpp"
 
 namespace nb = nanobind;
@@ -30,7 +31,7 @@ const void* in(uintptr_t p) { return reinterpret_cast<const void*>(p); }
 void* out(uintptr_t p) { return reinterpret_cast<void*>(p); }
 
 class Neuron {
-public:
+  public:
     Neuron(int kind, const std::vector<double>& p, bool decay_input, double v_th, bool hard,
            double v_reset, int surrogate, const std::vector<double>& surrogate_p, bool detach,
            double scale)
@@ -137,7 +138,7 @@ public:
         run(a, cpu().backward);
     }
 
-private:
+  private:
     NeuronArgs args_;
 
     static void sizes(NeuronArgs& a, int64_t T, int64_t n, int64_t channels, int64_t inner,
@@ -168,9 +169,9 @@ void bind_neuron(nb::module_& m) {
     nb::class_<Neuron>(m, "Neuron", "Settings of a fused neuron.")
         .def(nb::init<int, const std::vector<double>&, bool, double, bool, double, int,
                       const std::vector<double>&, bool, double>(),
-             nb::arg("kind"), nb::arg("p"), nb::arg("decay_input"), nb::arg("v_th"), nb::arg("hard"),
-             nb::arg("v_reset"), nb::arg("surrogate"), nb::arg("surrogate_p"), nb::arg("detach"),
-             nb::arg("scale"))
+             nb::arg("kind"), nb::arg("p"), nb::arg("decay_input"), nb::arg("v_th"),
+             nb::arg("hard"), nb::arg("v_reset"), nb::arg("surrogate"), nb::arg("surrogate_p"),
+             nb::arg("detach"), nb::arg("scale"))
         .def("forward", &Neuron::forward)
         .def("forward_cpu", &Neuron::forward_cpu)
         .def("backward_cpu", &Neuron::backward_cpu)

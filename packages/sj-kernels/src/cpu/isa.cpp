@@ -10,9 +10,9 @@
 
 namespace sj {
 
-#define SJ_DECLARE(name) \
-    namespace name { \
-    Driver cpu_driver(); \
+#define SJ_DECLARE(name)          \
+    namespace name {              \
+    Driver cpu_driver();          \
     CellDriver cpu_cell_driver(); \
     }
 SJ_DECLARE(baseline)
@@ -97,7 +97,8 @@ void isa_select(const std::string& name) {
         }
     }
     std::string known;
-    for (const Entry& entry : entries()) known += (known.empty() ? "'" : ", '") + std::string(entry.name) + "'";
+    for (const Entry& entry : entries())
+        known += (known.empty() ? "'" : ", '") + std::string(entry.name) + "'";
     throw std::invalid_argument("`name` (='" + name + "') must be one of " + known + ".");
 }
 

@@ -15,9 +15,9 @@ namespace {
 constexpr int64_t kBlock = 1024;              // neurons of a block, at most
 constexpr int64_t kAlign = 64;                // blocks start at multiples of it
 constexpr int64_t kHistoryBytes = 512 << 10;  // H of a block over all steps: a share of L2
-constexpr int64_t kSerial = 32768;            // elements below which threads cost more than they give
-constexpr int64_t kAheadBytes = 12 << 10;     // how far reads run ahead of use
-constexpr int64_t kStreamBytes = 4 << 20;     // outputs that would only flush the caches
+constexpr int64_t kSerial = 32768;         // elements below which threads cost more than they give
+constexpr int64_t kAheadBytes = 12 << 10;  // how far reads run ahead of use
+constexpr int64_t kStreamBytes = 4 << 20;  // outputs that would only flush the caches
 
 struct Plan {
     int64_t block, tasks;
@@ -28,8 +28,8 @@ Plan plan_of(const NeuronArgs& a, int64_t limit) {
     Plan plan;
     plan.threads = a.T * a.n < kSerial ? 1 : a.threads;
     int64_t share = (a.n + plan.threads - 1) / plan.threads;
-    int64_t block = share < limit ? share : limit;
-    plan.block = (block + kAlign - 1) / kAlign * kAlign;
+    const int64_t whole = limit / kAlign * kAlign;
+    plan.block = share < whole ? (share + kAlign - 1) / kAlign * kAlign : whole;
     plan.tasks = (a.n + plan.block - 1) / plan.block;
     return plan;
 }
@@ -50,7 +50,11 @@ template <class R, class N, class Reset> struct Run {
     int64_t ahead;
 
     Run(const NeuronArgs& args, const N& n, int64_t limit, double* partial_sums)
-        : a(args), neuron(n), reset{R(args.v_reset)}, plan(plan_of(args, limit)), partial(partial_sums) {
+        : a(args),
+          neuron(n),
+          reset{R(args.v_reset)},
+          plan(plan_of(args, limit)),
+          partial(partial_sums) {
         rows.dtype = a.dtype;
         rows.stream = a.T * a.n * rows.size() >= kStreamBytes;
         ahead = kAheadBytes / (plan.block * rows.size());
@@ -58,10 +62,12 @@ template <class R, class N, class Reset> struct Run {
         if (ahead > a.T) ahead = a.T;
     }
 
-    // The combinations that deserve a loop of their own, without a row between.
-    template <class M, class Th>
+    // Loops of their own, where they are worth the size and the time to compile: for one threshold
+    // in place of a row of equal ones, and for the common surrogates without a row between.
+    static constexpr bool kOneThreshold = !N::kNonlinear;
+    template <class Th>
     static constexpr bool kFuse =
-        (!M::kNonlinear || M::kDecayGrad) && std::is_same<Th, OneThreshold<R>>::value;
+        kOneThreshold && sizeof(R) == 4 && std::is_same<Th, OneThreshold<R>>::value;
 
     // Where the state before the first step stands: in the caller's tensor, or filled into buffer.
     const R* initial(const void* state, double fill, int64_t first, R* buffer, int64_t n) const {
@@ -100,8 +106,10 @@ template <class R, class N, class Reset> struct Run {
             rows.store(a.s, at, s, n);
             if (a.v_seq) {
                 R* to = static_cast<R*>(a.v_seq) + at;
-                if (rows.stream) stream_row(v, to, n);
-                else std::memcpy(to, v, std::size_t(n) * sizeof(R));
+                if (rows.stream)
+                    stream_row(v, to, n);
+                else
+                    std::memcpy(to, v, std::size_t(n) * sizeof(R));
             }
         }
     }
@@ -161,10 +169,10 @@ template <class R, class N, class Reset> struct Run {
                 back_row<R, kDetach>(neuron, reset, th, R(a.scale), h, surrogate, g_s, v_before, x,
                                      g_v, g_w, g_x, acc, n, next);
             };
-            if (kFuse<N, Th> && a.surrogate == Surrogate::ATan) {
-                if constexpr (kFuse<N, Th>) back(Computed<R, ATan<R>>{ATan<R>(a.surrogate_p)});
-            } else if (kFuse<N, Th> && a.surrogate == Surrogate::Sigmoid) {
-                if constexpr (kFuse<N, Th>) back(Computed<R, Sigmoid<R>>{Sigmoid<R>(a.surrogate_p)});
+            if (kFuse<Th> && a.surrogate == Surrogate::ATan) {
+                if constexpr (kFuse<Th>) back(Computed<R, ATan<R>>{ATan<R>(a.surrogate_p)});
+            } else if (kFuse<Th> && a.surrogate == Surrogate::Sigmoid) {
+                if constexpr (kFuse<Th>) back(Computed<R, Sigmoid<R>>{Sigmoid<R>(a.surrogate_p)});
             } else {
                 surrogate_row(a.surrogate, a.surrogate_p, th, h, gs, n);
                 back(Stored<R>{gs});
@@ -202,12 +210,17 @@ template <class R, class N, class Reset> struct Run {
         R* thresholds = buffers + 12 * plan.block;
         for (int64_t first = begin * plan.block; first < end; first += plan.block) {
             const int64_t n = end - first < plan.block ? end - first : plan.block;
-            if (a.v_th_ptr) {
-                channel_row(static_cast<const R*>(a.v_th_ptr), a, first, thresholds, n);
-                body(first, n, RowThreshold<R>{thresholds});
-            } else {
-                body(first, n, OneThreshold<R>{R(a.v_th)});
+            if constexpr (kOneThreshold) {
+                if (!a.v_th_ptr) {
+                    body(first, n, OneThreshold<R>{R(a.v_th)});
+                    continue;
+                }
             }
+            if (a.v_th_ptr)
+                channel_row(static_cast<const R*>(a.v_th_ptr), a, first, thresholds, n);
+            else
+                fill_row(R(a.v_th), thresholds, n);
+            body(first, n, RowThreshold<R>{thresholds});
         }
     }
 
@@ -232,8 +245,10 @@ template <class R, class N, class Reset> struct Run {
         R* buffers = static_cast<R*>(scratch.data());
         const int64_t stop = run.neurons(end);
         run.blocks(begin, stop, buffers, [&](int64_t first, int64_t n, auto th) {
-            if (run.a.detach) run.template backward<true>(first, n, stop, th, buffers);
-            else run.template backward<false>(first, n, stop, th, buffers);
+            if (run.a.detach)
+                run.template backward<true>(first, n, stop, th, buffers);
+            else
+                run.template backward<false>(first, n, stop, th, buffers);
         });
         if (run.rows.stream) stream_fence();
     }
@@ -280,13 +295,17 @@ template <class R> void backward_as(const NeuronArgs& a) {
 }
 
 void forward(const NeuronArgs& a) {
-    if (a.dtype == DType::f64) forward_as<double>(a);
-    else forward_as<float>(a);
+    if (a.dtype == DType::f64)
+        forward_as<double>(a);
+    else
+        forward_as<float>(a);
 }
 
 void backward(const NeuronArgs& a) {
-    if (a.dtype == DType::f64) backward_as<double>(a);
-    else backward_as<float>(a);
+    if (a.dtype == DType::f64)
+        backward_as<double>(a);
+    else
+        backward_as<float>(a);
 }
 
 }  // namespace

@@ -139,8 +139,10 @@ Scratch::Scratch(std::size_t bytes) {
 }
 
 Scratch::~Scratch() {
-    if (owned_) release(data_);
-    else kept().busy = false;
+    if (owned_)
+        release(data_);
+    else
+        kept().busy = false;
 }
 
 #if defined(__x86_64__) || defined(_M_X64)

@@ -20,14 +20,14 @@ const char* parallel_backend();
 
 // 64-byte aligned scratch of the calling thread; small ones are kept for the next call.
 class Scratch {
-public:
+  public:
     explicit Scratch(std::size_t bytes);
     ~Scratch();
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
     void* data() const { return data_; }
 
-private:
+  private:
     void* data_;
     bool owned_;
 };
@@ -35,13 +35,13 @@ private:
 // Flush-to-zero and denormals-are-zero for the current scope: potentials and gradients that decay
 // would otherwise end in denormals, several times slower.
 class FlushToZero {
-public:
+  public:
     FlushToZero();
     ~FlushToZero();
     FlushToZero(const FlushToZero&) = delete;
     FlushToZero& operator=(const FlushToZero&) = delete;
 
-private:
+  private:
     uint64_t saved_;
 };
 

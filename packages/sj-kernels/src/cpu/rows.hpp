@@ -52,8 +52,8 @@ inline void fire_row(const N neuron, const Reset reset, Th th, R scale, const R*
 
 // The same steps once more, for H.
 template <class R, class N, class Reset, class Th>
-inline void replay_row(const N neuron, const Reset reset, Th th, const R* x, const R* v,
-                       const R* w, R* v_next, R* w_next, R* h, int64_t n, Ahead ahead) {
+inline void replay_row(const N neuron, const Reset reset, Th th, const R* x, const R* v, const R* w,
+                       R* v_next, R* w_next, R* h, int64_t n, Ahead ahead) {
     for (int64_t from = 0; from < n; from += kChunk) {
         const int64_t to = from + kChunk < n ? from + kChunk : n;
         ahead.fetch(from);
@@ -105,9 +105,10 @@ inline void back_row(const N neuron, const Reset reset, Th th, R scale, const R*
         ahead.fetch(from);
         SJ_LOOP
         for (int64_t i = from; i < to; ++i) {
-            R gv = g_v[i], gw = N::kTwoStates ? g_w[i] : R(0), vb = N::kNonlinear ? v_before[i] : R(0);
-            R g_h = step_backward<R, kDetach>(neuron, reset, h[i], gs.at(i, h[i] - th(i)), g_s[i] * scale, th(i), vb, gv,
-                                              gw);
+            R gv = g_v[i], gw = N::kTwoStates ? g_w[i] : R(0),
+              vb = N::kNonlinear ? v_before[i] : R(0);
+            R g_h = step_backward<R, kDetach>(neuron, reset, h[i], gs.at(i, h[i] - th(i)),
+                                              g_s[i] * scale, th(i), vb, gv, gw);
             g_v[i] = gv;
             if constexpr (N::kTwoStates) g_w[i] = gw;
             if constexpr (N::kDecayGrad) acc[i] += g_h * neuron.dh_ddecay(vb, x[i]);

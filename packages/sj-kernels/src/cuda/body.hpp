@@ -109,7 +109,8 @@ template <class R, class N> SJ_HD N make_neuron(const NeuronArgs& a) {
 }
 
 template <class R, int V>
-SJ_HD void per_neuron(const void* values, double value, const NeuronArgs& a, int64_t i, R (&to)[V]) {
+SJ_HD void per_neuron(const void* values, double value, const NeuronArgs& a, int64_t i,
+                      R (&to)[V]) {
     SJ_UNROLL
     for (int j = 0; j < V; ++j)
         to[j] = values ? static_cast<const R*>(values)[((i + j) / a.inner) % a.channels] : R(value);
@@ -160,7 +161,7 @@ SJ_HD void forward_body(const NeuronArgs& a, int64_t q) {
 
 // `shared`: kSegment * V * kThreads values, [step][neuron][thread]; returns the thread's sum of the
 // decay's gradient.
-template <class R, class E, int V, bool kDetach, class N, class Reset>
+template <class R, class E, int V, class N, class Reset>
 SJ_HD double backward_body(const NeuronArgs& a, const AnySurrogate<R>& any, int64_t q, int thread,
                            R* shared) {
     const int64_t i = q * V;
@@ -238,8 +239,10 @@ SJ_HD double backward_body(const NeuronArgs& a, const AnySurrogate<R>& any, int6
                     v_before = reset.apply(before - th[j] >= R(0), before, th[j]);
                 }
                 const R incoming = R(widen(g_s.e[j])) * (R(a.scale) * scale[j]);
-                const R g_h = step_backward<R, kDetach>(neuron, reset, h, gs, incoming, th[j],
-                                                        v_before, g_v[j], g_w[j]);
+                const R g_h = a.detach ? step_backward<R, true>(neuron, reset, h, gs, incoming,
+                                                                th[j], v_before, g_v[j], g_w[j])
+                                       : step_backward<R, false>(neuron, reset, h, gs, incoming,
+                                                                 th[j], v_before, g_v[j], g_w[j]);
                 if constexpr (N::kDecayGrad)
                     g_decay += double(g_h * neuron.dh_ddecay(v_before, R(widen(x.e[j]))));
                 narrow(g_h * neuron.dh_dx(), g_x.e[j]);
@@ -275,13 +278,17 @@ template <class R, class E, class Launcher> void dispatch_body(const NeuronArgs&
         using N = std::decay_t<decltype(neuron)>;
         if constexpr (!N::kNonlinear) {
             if (wide) {
-                if (a.hard) l.template run<R, E, kWide, N, HardReset<R>>(a);
-                else l.template run<R, E, kWide, N, SoftReset<R>>(a);
+                if (a.hard)
+                    l.template run<R, E, kWide, N, HardReset<R>>(a);
+                else
+                    l.template run<R, E, kWide, N, SoftReset<R>>(a);
                 return;
             }
         }
-        if (a.hard) l.template run<R, E, 1, N, HardReset<R>>(a);
-        else l.template run<R, E, 1, N, SoftReset<R>>(a);
+        if (a.hard)
+            l.template run<R, E, 1, N, HardReset<R>>(a);
+        else
+            l.template run<R, E, 1, N, SoftReset<R>>(a);
     });
 }
 

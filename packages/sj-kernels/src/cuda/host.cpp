@@ -28,8 +28,7 @@ struct Backward {
             for (int thread = 0; thread < kThreads; ++thread) {
                 const int64_t q = block * kThreads + thread;
                 sums[std::size_t(thread)] =
-                    a.detach ? backward_body<R, E, V, true, N, Reset>(a, any, q, thread, shared.data())
-                             : backward_body<R, E, V, false, N, Reset>(a, any, q, thread, shared.data());
+                    backward_body<R, E, V, N, Reset>(a, any, q, thread, shared.data());
             }
             if (!a.partial) continue;
             for (int k = 0; k < kThreads; k += kSum) {

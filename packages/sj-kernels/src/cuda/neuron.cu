@@ -21,7 +21,7 @@ void check(cudaError_t error, const char* what) {
 
 // Makes the device of the tensors current for a scope.
 class OnDevice {
-public:
+  public:
     explicit OnDevice(int device) {
         check(cudaGetDevice(&before_), "cudaGetDevice");
         if (device != before_) check(cudaSetDevice(device), "cudaSetDevice");
@@ -33,7 +33,7 @@ public:
     OnDevice(const OnDevice&) = delete;
     OnDevice& operator=(const OnDevice&) = delete;
 
-private:
+  private:
     int before_ = 0;
     bool changed_ = false;
 };
@@ -43,14 +43,14 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
     forward_body<R, E, V, N, Reset>(a, int64_t(blockIdx.x) * kThreads + threadIdx.x);
 }
 
-template <class R, class E, int V, bool kDetach, class N, class Reset>
+template <class R, class E, int V, class N, class Reset>
 __global__ void __launch_bounds__(kThreads)
     backward_kernel(const __grid_constant__ NeuronArgs a,
                     const __grid_constant__ AnySurrogate<R> any) {
     extern __shared__ __align__(16) unsigned char memory[];
-    const double sum = backward_body<R, E, V, kDetach, N, Reset>(
-        a, any, int64_t(blockIdx.x) * kThreads + threadIdx.x, int(threadIdx.x),
-        reinterpret_cast<R*>(memory));
+    const double sum =
+        backward_body<R, E, V, N, Reset>(a, any, int64_t(blockIdx.x) * kThreads + threadIdx.x,
+                                         int(threadIdx.x), reinterpret_cast<R*>(memory));
     if constexpr (N::kDecayGrad) {
         __shared__ double sums[kThreads];
         sums[threadIdx.x] = sum;
@@ -79,12 +79,7 @@ struct Backward {
         const int64_t steps = a.T < kSegment ? a.T : kSegment;
         const std::size_t bytes = std::size_t(steps) * V * kThreads * sizeof(R);
         const cudaStream_t stream = static_cast<cudaStream_t>(a.stream);
-        if (a.detach)
-            backward_kernel<R, E, V, true, N, Reset>
-                <<<blocks<V>(a), kThreads, bytes, stream>>>(a, any);
-        else
-            backward_kernel<R, E, V, false, N, Reset>
-                <<<blocks<V>(a), kThreads, bytes, stream>>>(a, any);
+        backward_kernel<R, E, V, N, Reset><<<blocks<V>(a), kThreads, bytes, stream>>>(a, any);
     }
 };
 

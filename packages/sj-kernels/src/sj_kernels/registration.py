@@ -63,8 +63,7 @@ def _neuron_forward_fake(x: Tensor, *args: Any) -> tuple[Tensor, ...]:
 
 
 def _neuron_backward(*args: Any) -> tuple[Tensor, ...]:
-    *settings, need_decay = args[12:]
-    return _present(launch.backward(_settings(tuple(settings)), *args[:12], need_decay), args[4])
+    return _present(launch.backward(_settings(args[12:-1]), *args[:12], *args[-1:]), args[4])
 
 
 def _neuron_backward_fake(*args: Any) -> tuple[Tensor, ...]:

@@ -1,0 +1,256 @@
+"""Bars P1, P1s, P2, P3, P6, P8, P11 of the fused neurons on the CPU.
+
+    nox -s bench -- bench_kernels.py [--peers] [--json FILE] [--default-allocator] [--only P1 P8]
+
+Each figure is the ratio of two things timed in one process, in turn, the median of the runs after a
+warm-up. glibc's allocator is told to keep its pages, as `docs/benchmarks` explains, but in the
+tables with `--default-allocator`. `--peers` times spikingjelly's multi-step LIFNode beside (P3).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sj_core import functional, neuron, surrogate
+
+LARGE = [(4, 64, 32768), (32, 64, 4096), (500, 16, 512)]
+ODD = [(7, 48, 5000), (33, 17, 1001)]
+Call = Callable[[], object]
+Row = tuple[str, str, float, float]  # bar, what, ratio, reach
+
+
+def keep_pages() -> None:
+    """Tell glibc to serve large blocks from the heap and to keep them."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return
+    libc.mallopt(-4, 0)  # M_MMAP_MAX
+    libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+
+
+def ratios(reference: Call, calls: list[Call], runs: int = 21, repeat: int = 1) -> list[float]:
+    """Times of `calls` over that of `reference`, all in turn."""
+    times: list[list[float]] = [[] for _ in range(len(calls) + 1)]
+    for i in range(runs + 3):
+        for kept, call in zip(times, [reference, *calls], strict=True):
+            start = time.perf_counter()
+            for _ in range(repeat):
+                call()
+            if i >= 3:
+                kept.append(time.perf_counter() - start)
+    first, *others = (statistics.median(kept) for kept in times)
+    return [other / first for other in others]
+
+
+def lif(cls: type = neuron.LIFNode, **settings: object) -> neuron.BaseNode:
+    defaults = {
+        "surrogate_function": surrogate.ATan(),
+        "detach_reset": True,
+        "step_mode": "m",
+        "backend": "native",
+    }
+    return cls(**{**defaults, **settings})
+
+
+def training(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Call:
+    def run() -> None:
+        x.grad = None
+        function(x).backward(grad)
+
+    return run
+
+
+def fresh(node: torch.nn.Module) -> Callable[[Tensor], Tensor]:
+    def call(x: Tensor) -> Tensor:
+        node.reset()
+        return node(x)
+
+    return call
+
+
+def pair(shape: tuple[int, ...], folded: bool = False) -> tuple[Tensor, Tensor]:
+    x, grad = torch.randn(shape) + 0.5, torch.randn(shape)
+    if folded:  # channels-last images
+        x = x.unflatten(-1, (4, 1, -1)).movedim(2, -1).contiguous().movedim(-1, 2)
+        grad = torch.empty_like(x).normal_()
+    return x.requires_grad_(), grad
+
+
+def p1() -> list[Row]:
+    rows: list[Row] = []
+    variants: list[tuple[str, neuron.BaseNode, float]] = [
+        ("LIF", lif(), 0.85),
+        ("soft reset", lif(v_reset=None), 1.25),
+        ("not detached", lif(detach_reset=False), 1.25),
+        ("IF", lif(neuron.IFNode), 1.25),
+        ("Sigmoid", lif(surrogate_function=surrogate.Sigmoid()), 1.4),
+        ("Erf", lif(surrogate_function=surrogate.Erf()), 1.4),
+        ("ParametricLIF", lif(neuron.ParametricLIFNode), 1.4),
+    ]
+    for shape in LARGE + ODD:
+        x, grad = pair(shape)
+        calls = [training(fresh(node), x, grad) for _, node, _ in variants]
+        found = ratios(training(torch.sigmoid, x, grad), calls)
+        for (name, _, reach), ratio in zip(variants, found, strict=True):
+            first = name == "LIF" and shape in LARGE
+            reach = 1.25 if name == "LIF" and not first else reach
+            rows.append(("P1" if first else "P1s", f"{name} {list(shape)}", ratio, reach))
+    for shape in [(4, 64, 32768), (8, 16, 4096)]:
+        x, grad = pair(shape, folded=True)
+        (ratio,) = ratios(training(torch.sigmoid, x, grad), [training(fresh(lif()), x, grad)])
+        rows.append(("P1s", f"channels-last {list(x.shape)}", ratio, 1.25))
+    return rows
+
+
+def p2() -> list[Row]:
+    rows: list[Row] = []
+    with torch.no_grad():
+        for shape in LARGE:
+            x, _ = pair(shape)
+            call, x = fresh(lif()), x.detach()
+            (ratio,) = ratios(lambda x=x: x * 2, [lambda x=x, call=call: call(x)])
+            rows.append(("P2", f"forward {list(shape)}", ratio, 0.9))
+    return rows
+
+
+def p3() -> list[Row]:
+    from spikingjelly.activation_based import (
+        functional as peer_functional,
+        neuron as peer_neuron,
+        surrogate as peer_surrogate,
+    )
+
+    rows: list[Row] = []
+    for shape, reach in zip(LARGE, (10.0, 10.0, 30.0), strict=True):
+        x, grad = pair(shape)
+        peer = peer_neuron.LIFNode(
+            surrogate_function=peer_surrogate.ATan(), detach_reset=True, step_mode="m"
+        )
+
+        def theirs(x: Tensor, peer: torch.nn.Module = peer) -> Tensor:
+            peer_functional.reset_net(peer)
+            return peer(x)
+
+        (ratio,) = ratios(training(fresh(lif()), x, grad), [training(theirs, x, grad)], runs=7)
+        rows.append(("P3", f"spikingjelly / this {list(shape)}", ratio, -reach))
+    return rows
+
+
+def p6() -> list[Row]:
+    rows: list[Row] = []
+    x = torch.randn(64, 128, 256, requires_grad=True)
+    for name, node in (
+        ("LIF", lif()),
+        ("IF soft", lif(neuron.IFNode, v_reset=None)),
+        ("ParametricLIF", lif(neuron.ParametricLIFNode, detach_reset=False)),
+    ):
+        kept: dict[int, int] = {}
+
+        def keep(t: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            fresh(node)(x)
+        rows.append(("P6", f"bytes kept, {name}", sum(kept.values()) / x.numel(), 4.2))
+    return rows
+
+
+def p8() -> list[Row]:
+    x, grad = pair((16, 512))
+    node = fresh(lif(step_mode="s"))
+
+    def chain(x: Tensor, steps: int = 1) -> Tensor:
+        for _ in range(steps):
+            x = ((x * 0.5) + 1.0).sigmoid()
+        return x
+
+    stepper = lif(step_mode="s")
+
+    def eight(x: Tensor) -> Tensor:
+        stepper.reset()
+        total = stepper(x)
+        for _ in range(7):
+            total = stepper(x)
+        return total
+
+    (call,) = ratios(lambda: chain(x), [lambda: node(x)], repeat=50)
+    reference = training(lambda x: chain(x, 8), x, grad)
+    (steps,) = ratios(reference, [training(eight, x, grad)], repeat=10)
+    return [("P8", "one step [16, 512]", call, 1.35), ("P8", "8 steps, backward", steps, 1.35)]
+
+
+def p11() -> list[Row]:
+    rows: list[Row] = []
+    calls = []
+    for T in (4, 16, 64, 256, 1024):
+        x, grad = pair((T, 2**22 // T))
+        calls.append(training(fresh(lif()), x, grad))
+    found = ratios(calls[0], calls, runs=15)
+    rows.append(("P11", "dearest T of 4 .. 1024 / cheapest", max(found) / min(found), 1.2))
+
+    x, grad = pair((256, 8192))
+    fading, fading_grad = x.detach().clone(), grad.clone()
+    fading[4:] = fading_grad[:-4] = 0
+    fading.requires_grad_()
+    (ratio,) = ratios(
+        training(fresh(lif()), x, grad), [training(fresh(lif()), fading, fading_grad)]
+    )
+    rows.append(("P11", "inputs that die away / ordinary", ratio, 1.2))
+
+    x, grad = pair((32, 64, 4096))
+    calls = [training(torch.sigmoid, x, grad), training(fresh(lif()), x, grad)]
+    threads, speed = torch.get_num_threads(), []
+    if threads > 1:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            speed.append(ratios(calls[0], [calls[1]])[0])
+        torch.set_num_threads(threads)
+        # (sigmoid 1 / sigmoid 2) against (LIF 1 / LIF 2)
+        rows.append(("P11", "speed-up 1 to 2 threads / sigmoid's", speed[0] / speed[1], -0.85))
+    return rows
+
+
+BARS: dict[str, Callable[[], list[Row]]] = {
+    "P1": p1, "P2": p2, "P3": p3, "P6": p6, "P8": p8, "P11": p11,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", action="store_true", help="time spikingjelly too (P3)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+    parser.add_argument("--default-allocator", action="store_true", help="leave glibc as it is")
+    parser.add_argument("--only", nargs="+", choices=BARS, default=list(BARS))
+    args = parser.parse_args()
+    if not args.default_allocator:
+        keep_pages()
+    torch.manual_seed(0)
+    functional.reset_net(lif())  # imports done
+    rows: list[Row] = []
+    for bar in args.only:
+        if bar == "P3" and not args.peers:
+            continue
+        rows += BARS[bar]()
+    for bar, what, ratio, reach in rows:
+        met = ratio >= -reach if reach < 0 else ratio <= reach
+        sign = ">=" if reach < 0 else "<="
+        print(f"{bar:4} {what:42} {ratio:8.3f}  {sign} {abs(reach):<5} {'' if met else 'missed'}")
+    if args.json:
+        keys = ("bar", "what", "ratio", "reach")
+        args.json.write_text(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
