@@ -1,6 +1,6 @@
 """P9: the wall time of `import sj_core` beyond `import torch`, and the packages it brings.
 
-    nox -s bench -- bench_import.py
+    nox -s bench -- import
 
 Each run is a process of its own that imports torch first. Reach: 0.05 s, no further package.
 """

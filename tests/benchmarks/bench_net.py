@@ -1,6 +1,6 @@
 """P4: a training step of a 4-conv BatchNorm SNN against the same net with ReLU on T*N images.
 
-    nox -s bench -- bench_net.py
+    nox -s bench -- net
 
 T = 4, batch 16, 3 x 32 x 32, 64 and 128 channels; a thin variant and channels-last too. Timed in
 one process, in turn, the median of the ratios; glibc's allocator keeps its pages. Reach: 1.05.

@@ -1,6 +1,6 @@
 """P8: one single-step LIF call at [16, 512] in training, and 8 steps with backward.
 
-    nox -s bench -- bench_step.py
+    nox -s bench -- step
 
 The reference is three elementwise operations of torch with autograd. Timed in one process, in
 turn; the median of the ratios. Reach: 1.35.
