@@ -17,13 +17,9 @@
 namespace sj {
 inline namespace SJ_ABI {
 
-template <class R>
-SJ_HD R spike_(R x) {
-    return x >= R(0) ? R(1) : R(0);
-}
+template <class R> SJ_HD R spike_(R x) { return x >= R(0) ? R(1) : R(0); }
 
-template <class R>
-SJ_HD void lstm_forward(R i, R f, R g, R o, R c, R clamp, R& c_next, R& h_next) {
+template <class R> SJ_HD void lstm_forward(R i, R f, R g, R o, R c, R clamp, R& c_next, R& h_next) {
     R next = spike_(f) * c + spike_(i) * spike_(g);
     next = next > clamp ? clamp : next;  // no clamp: infinity
     c_next = next;
@@ -42,13 +38,9 @@ SJ_HD void lstm_backward(R i, R f, R g, R o, R di, R df, R dg, R d_o, R c, R c_n
 }
 
 // The candidate's pre-activation; r is a complete pre-activation.
-template <class R>
-SJ_HD R gru_candidate(R r, R x_n, R h_n) {
-    return x_n + spike_(r) * h_n;
-}
+template <class R> SJ_HD R gru_candidate(R r, R x_n, R h_n) { return x_n + spike_(r) * h_n; }
 
-template <class R>
-SJ_HD R gru_forward(R z, R a, R h) {
+template <class R> SJ_HD R gru_forward(R z, R a, R h) {
     R z_spike = spike_(z);
     return (R(1) - z_spike) * spike_(a) + z_spike * h;
 }

@@ -13,16 +13,14 @@ SJ_HD int64_t rnn_gates(CellKind kind) {
     return kind == CellKind::Lstm ? 4 : kind == CellKind::Gru ? 3 : 1;
 }
 
-template <class R>
-SJ_HD R derivative_at(Surrogate id, const double* p, R x) {
+template <class R> SJ_HD R derivative_at(Surrogate id, const double* p, R x) {
     R value = R(0);
     dispatch_surrogate<R>(id, p, [&](auto surrogate) { value = surrogate(x); });
     return value;
 }
 
 // Element access to arrays of the cell's dtype, in R.
-template <class R>
-struct Elements {
+template <class R> struct Elements {
     DType dtype;
     SJ_HD R get(const void* base, int64_t i) const {
         if constexpr (sizeof(R) == 8) {
@@ -50,8 +48,7 @@ struct Elements {
     }
 };
 
-template <class R>
-SJ_HD void step_forward_unit(const StepArgs& a, int64_t index) {
+template <class R> SJ_HD void step_forward_unit(const StepArgs& a, int64_t index) {
     const Elements<R> e{a.dtype};
     const int64_t n = index / a.H, j = index % a.H, H = a.H;
     const int64_t first = n * rnn_gates(a.cell.kind) * H + j;
@@ -76,8 +73,7 @@ SJ_HD void step_forward_unit(const StepArgs& a, int64_t index) {
     e.put(a.h_out, index, h);
 }
 
-template <class R>
-SJ_HD void step_backward_unit(const StepArgs& a, int64_t index) {
+template <class R> SJ_HD void step_backward_unit(const StepArgs& a, int64_t index) {
     const Elements<R> e{a.dtype};
     const CellSettings& s = a.cell;
     const int64_t n = index / a.H, j = index % a.H, H = a.H;

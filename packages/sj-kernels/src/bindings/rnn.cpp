@@ -21,12 +21,8 @@ namespace {
 
 constexpr int64_t kKeepGil = 1 << 14;  // units below which releasing the GIL costs more
 
-const void* in(uintptr_t p) {
-    return reinterpret_cast<const void*>(p);
-}
-void* out(uintptr_t p) {
-    return reinterpret_cast<void*>(p);
-}
+const void* in(uintptr_t p) { return reinterpret_cast<const void*>(p); }
+void* out(uintptr_t p) { return reinterpret_cast<void*>(p); }
 
 class Cell {
   public:

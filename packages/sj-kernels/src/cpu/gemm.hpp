@@ -10,8 +10,7 @@ namespace sj {
 inline namespace SJ_ABI {
 
 // A register of R; generic code for the baseline, where the compiler vectorises fixed-size loops.
-template <class R>
-struct Vec {
+template <class R> struct Vec {
     static constexpr int kSize = 16 / int(sizeof(R));
     R at[kSize];
     static Vec load(const R* p) {
@@ -28,16 +27,14 @@ struct Vec {
 };
 
 #if defined(__AVX512F__)
-template <>
-struct Vec<float> {
+template <> struct Vec<float> {
     static constexpr int kSize = 16;
     __m512 at;
     static Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
     void store(float* p) const { _mm512_storeu_ps(p, at); }
     void add_product(float a, const Vec& b) { at = _mm512_fmadd_ps(_mm512_set1_ps(a), b.at, at); }
 };
-template <>
-struct Vec<double> {
+template <> struct Vec<double> {
     static constexpr int kSize = 8;
     __m512d at;
     static Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
@@ -45,16 +42,14 @@ struct Vec<double> {
     void add_product(double a, const Vec& b) { at = _mm512_fmadd_pd(_mm512_set1_pd(a), b.at, at); }
 };
 #elif defined(__AVX2__)
-template <>
-struct Vec<float> {
+template <> struct Vec<float> {
     static constexpr int kSize = 8;
     __m256 at;
     static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
     void store(float* p) const { _mm256_storeu_ps(p, at); }
     void add_product(float a, const Vec& b) { at = _mm256_fmadd_ps(_mm256_set1_ps(a), b.at, at); }
 };
-template <>
-struct Vec<double> {
+template <> struct Vec<double> {
     static constexpr int kSize = 4;
     __m256d at;
     static Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
@@ -71,17 +66,11 @@ constexpr int kRows = 4;
 #endif
 constexpr int kVecs = 2;
 
-template <class R>
-constexpr int64_t panel_width() {
-    return kVecs * Vec<R>::kSize;
-}
+template <class R> constexpr int64_t panel_width() { return kVecs * Vec<R>::kSize; }
 
-inline int64_t panels(int64_t columns, int64_t width) {
-    return (columns + width - 1) / width;
-}
+inline int64_t panels(int64_t columns, int64_t width) { return (columns + width - 1) / width; }
 
-template <class R>
-int64_t packed_size(int64_t inner, int64_t columns) {
+template <class R> int64_t packed_size(int64_t inner, int64_t columns) {
     return panels(columns, panel_width<R>()) * panel_width<R>() * inner;
 }
 

@@ -22,8 +22,7 @@ int64_t gates_of(CellKind kind) {
 }
 
 // Derivatives d of the G*H pre-activations of a row.
-template <class R>
-void derivatives(const CellSettings& s, const R* pre, R* d, int64_t H) {
+template <class R> void derivatives(const CellSettings& s, const R* pre, R* d, int64_t H) {
     const OneThreshold<R> zero{R(0)};
     const bool same = s.s1 == s.s2 && s.p1[0] == s.p2[0] && s.p1[1] == s.p2[1];
     const int64_t gates = gates_of(s.kind);
@@ -35,8 +34,7 @@ void derivatives(const CellSettings& s, const R* pre, R* d, int64_t H) {
 }
 
 // Completes the GRU's candidate, whose products stand in r (complete), a (the input's) and h_n.
-template <class R>
-void candidate_row(const R* r, const R* h_n, R* a, int64_t H) {
+template <class R> void candidate_row(const R* r, const R* h_n, R* a, int64_t H) {
     SJ_LOOP
     for (int64_t j = 0; j < H; ++j) a[j] = gru_candidate(r[j], a[j], h_n[j]);
 }
@@ -106,8 +104,7 @@ void backward_row(const CellSettings& s, const R* pre, const R* h, const R* c, c
 // -------------------------------------------------------------------------
 
 // A half row is computed in `buffer`, any other where it stands.
-template <class R>
-struct Row {
+template <class R> struct Row {
     Rows<R> rows;
     bool direct() const { return rows.dtype == Rows<R>::native(); }
     const R* in(const void* base, int64_t at, R* buffer, int64_t n) const {
@@ -121,8 +118,7 @@ struct Row {
     }
 };
 
-template <class R>
-struct Step {
+template <class R> struct Step {
     const StepArgs& a;
     int64_t block, tasks;
     int threads;
@@ -134,8 +130,7 @@ struct Step {
         tasks = block ? (a.N + block - 1) / block : 0;
     }
 
-    template <class Body>
-    void each(int64_t task, int64_t buffers, Body&& body) const {
+    template <class Body> void each(int64_t task, int64_t buffers, Body&& body) const {
         Scratch scratch(std::size_t(buffers * a.H) * sizeof(R));
         R* data = static_cast<R*>(scratch.data());
         const int64_t last = (task + 1) * block < a.N ? (task + 1) * block : a.N;
@@ -214,8 +209,7 @@ struct Step {
 // ---- a whole sequence, f32 and f64
 // ---------------------------------------------------------------
 
-template <class R>
-struct Run {
+template <class R> struct Run {
     const SequenceArgs& a;
     int64_t G, block, tasks, edge;
     int threads;
@@ -342,8 +336,7 @@ struct Run {
     }
 };
 
-template <class R>
-void sequence_forward_as(const SequenceArgs& a) {
+template <class R> void sequence_forward_as(const SequenceArgs& a) {
     Scratch scratch(std::size_t(Run<R>::forward_memory(a)) * sizeof(R));
     Run<R> run(a, static_cast<R*>(scratch.data()));
     const int64_t count =
@@ -352,22 +345,19 @@ void sequence_forward_as(const SequenceArgs& a) {
     parallel_for(run.tasks, run.threads, run.forward_task, &run);
 }
 
-template <class R>
-void sequence_backward_as(const SequenceArgs& a) {
+template <class R> void sequence_backward_as(const SequenceArgs& a) {
     Scratch scratch(std::size_t(Run<R>::backward_memory(a)) * sizeof(R));
     Run<R> run(a, static_cast<R*>(scratch.data()));
     parallel_for(panels(a.H, panel_width<R>()), run.threads, run.pack_backward, &run);
     parallel_for(run.tasks, run.threads, run.backward_task, &run);
 }
 
-template <class R>
-void step_forward_as(const StepArgs& a) {
+template <class R> void step_forward_as(const StepArgs& a) {
     Step<R> step(a);
     parallel_for(step.tasks, step.threads, step.forward_task, &step);
 }
 
-template <class R>
-void step_backward_as(const StepArgs& a) {
+template <class R> void step_backward_as(const StepArgs& a) {
     Step<R> step(a);
     parallel_for(step.tasks, step.threads, step.backward_task, &step);
 }

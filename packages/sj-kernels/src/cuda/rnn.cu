@@ -14,14 +14,12 @@ namespace {
 
 constexpr int kThreads = 128;
 
-template <class R>
-__global__ void __launch_bounds__(kThreads) forward_kernel(StepArgs a) {
+template <class R> __global__ void __launch_bounds__(kThreads) forward_kernel(StepArgs a) {
     const int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x;
     if (index < a.N * a.H) step_forward_unit<R>(a, index);
 }
 
-template <class R>
-__global__ void __launch_bounds__(kThreads) backward_kernel(StepArgs a) {
+template <class R> __global__ void __launch_bounds__(kThreads) backward_kernel(StepArgs a) {
     const int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x;
     if (index < a.N * a.H) step_backward_unit<R>(a, index);
 }
@@ -70,8 +68,6 @@ void step_backward(const StepArgs& a) {
 
 }  // namespace
 
-CellDriver cuda_cells() {
-    return CellDriver{step_forward, step_backward, nullptr, nullptr};
-}
+CellDriver cuda_cells() { return CellDriver{step_forward, step_backward, nullptr, nullptr}; }
 
 }  // namespace sj

@@ -12,14 +12,8 @@ void each(const StepArgs& a, void (*unit)(const StepArgs&, int64_t)) {
     for (int64_t i = 0; i < a.N * a.H; ++i) unit(a, i);
 }
 
-template <class R>
-void forward_unit(const StepArgs& a, int64_t i) {
-    step_forward_unit<R>(a, i);
-}
-template <class R>
-void backward_unit(const StepArgs& a, int64_t i) {
-    step_backward_unit<R>(a, i);
-}
+template <class R> void forward_unit(const StepArgs& a, int64_t i) { step_forward_unit<R>(a, i); }
+template <class R> void backward_unit(const StepArgs& a, int64_t i) { step_backward_unit<R>(a, i); }
 
 void step_forward(const StepArgs& a) {
     if (a.dtype == DType::f64)
@@ -37,8 +31,6 @@ void step_backward(const StepArgs& a) {
 
 }  // namespace
 
-CellDriver host_cells() {
-    return CellDriver{step_forward, step_backward, nullptr, nullptr};
-}
+CellDriver host_cells() { return CellDriver{step_forward, step_backward, nullptr, nullptr}; }
 
 }  // namespace sj
