@@ -1,5 +1,9 @@
 import csv
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -117,3 +121,68 @@ def test_digits_are_learnt(tmp_path, method):
     assert main([*argv, "--no-progress", "--output", str(run)]) == 0
     results = json.loads((run / "results.json").read_text())
     assert results["test_accuracy"] >= 0.98
+
+
+@pytest.mark.parametrize("precision", ["64", "bf16-mixed"])
+def test_other_precisions_learn(tmp_path, precision):
+    run = tmp_path / "run"
+    argv = ["fit", *SMALL, "--epochs", "3", "--precision", precision, "--no-progress"]
+    assert main([*argv, "--output", str(run)]) == 0
+    content = read_checkpoint(run / "checkpoints" / "last.ckpt")
+    expected = torch.float64 if precision == "64" else torch.float32
+    assert content["state_dict"]["net.1.weight"].dtype == expected
+    assert content["history"][-1]["train_loss"] < content["history"][0]["train_loss"]
+    assert (run / "figure.png").exists()
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path):
+    weights = []
+    for workers in ("0", "2"):
+        run = tmp_path / workers
+        argv = ["fit", *SMALL, "--epochs", "1", "--workers", workers, "--encoder", "poisson"]
+        assert main([*argv, "--no-progress", "--output", str(run)]) == 0
+        weights.append(read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.slow
+# While it traces, the compiler of torch uses what torch deprecates, and looks at gradients.
+@pytest.mark.filterwarnings("ignore")
+def test_the_compiled_network_learns_the_same(tmp_path):
+    results = []
+    for flag in ("--no-compile", "--compile"):
+        run = tmp_path / flag
+        argv = ["fit", *SMALL, "--epochs", "1", flag, "--no-progress", "--output", str(run)]
+        assert main(argv) == 0
+        results.append(read_checkpoint(run / "checkpoints" / "last.ckpt"))
+    eager, compiled = (content["history"][0] for content in results)
+    assert list(results[0]["state_dict"]) == list(results[1]["state_dict"])
+    assert compiled["train_loss"] == pytest.approx(eager["train_loss"], rel=0.02)
+    assert compiled["train_rate"] == pytest.approx(eager["train_rate"], rel=0.02)
+
+
+@pytest.mark.slow
+def test_two_processes_train_test_and_resume(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "sj_train", "fit"]
+    settings = [*SMALL, "--batch-size", "16", "--epochs", "3", "--no-progress"]
+    devices = ["--device", "cpu", "--devices", "2", "--strategy", "ddp", "--output", str(run)]
+    options = {"capture_output": True, "text": True, "timeout": 200}
+    options["env"] = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, *settings, *devices], **options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test accuracy") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    whole = read_checkpoint(run / "checkpoints" / "last.ckpt")
+    # The whole test set is counted once, by two processes with unequal shares.
+    accuracy = json.loads((run / "results.json").read_text())["test_accuracy"]
+    assert accuracy * 359 == pytest.approx(round(accuracy * 359), abs=1e-3)
+    assert main(["eval", str(run)]) == 0
+    assert json.loads((run / "eval.json").read_text())["test_accuracy"] == pytest.approx(accuracy)
+    shutil.copyfile(run / "checkpoints" / "previous.ckpt", run / "checkpoints" / "last.ckpt")
+    done = subprocess.run([*command, "--resume", str(run), "--no-progress"], **options)
+    assert done.returncode == 0, done.stderr
+    again = read_checkpoint(run / "checkpoints" / "last.ckpt")
+    assert again["history"] == whole["history"]
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(again["state_dict"][name], value), name

@@ -87,7 +87,8 @@ def _show(value: object) -> str:
 
 
 def _kind(spec: dataclasses.Field[Any]) -> type:
-    return spec.metadata.get("type", type(spec.default))  # type: ignore[no-any-return]
+    kind: type = spec.metadata.get("type", type(spec.default))
+    return kind
 
 
 def _metavar(spec: dataclasses.Field[Any]) -> str:
@@ -152,6 +153,8 @@ def run_fit(args: argparse.Namespace) -> int:
     except runs.Interrupted as stop:
         print(f"\nStopped. Go on with: sj-train fit --resume {run}", file=sys.stderr)
         return stop.code
+    if not module.trainer.is_global_zero:
+        return 0
     print(
         f"test accuracy {100 * results['test_accuracy']:.2f} % at T={config.time_steps}"
         f" (epoch {results['best_epoch']}, firing rate {results['firing_rate']:.3f},"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +92,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         for name, low in _AT_LEAST.items():
             if getattr(self, name) is not None:
-                self._check(name, f"must be at least {low}", lambda v, low=low: v >= low)
+                self._check(name, f"must be at least {low}", partial(operator.le, low))
         for name in ("lr", "v_threshold", "fptt_alpha"):
             self._check(name, "must be positive", lambda v: v > 0)
         self._check("tau", "must be greater than 1", lambda v: v > 1)
@@ -100,7 +102,7 @@ class FitConfig:
         for spec in dataclasses.fields(self):
             if choices := spec.metadata.get("choices"):
                 rule = "must be one of " + ", ".join(choices)
-                self._check(spec.name, rule, lambda v, choices=choices: v in choices)
+                self._check(spec.name, rule, partial(operator.contains, choices))
         if self.sltt_k > self.time_steps:
             rule = f"must not exceed `time_steps` (={self.time_steps})"
             raise ConfigError("sltt_k", self.sltt_k, rule)
@@ -108,7 +110,7 @@ class FitConfig:
         if self.method in ONLINE:
             # These rules call backward themselves, several times per batch.
             for name, kept in (("clip", 0), ("devices", 1), ("compile", False)):
-                self._check(name, f"must be {kept} for {self.method}", lambda v, k=kept: v == k)
+                self._check(name, f"must be {kept} for {self.method}", partial(operator.eq, kept))
             rule = f"must be 32, bf16-mixed or 64 for {self.method}, which scales no gradients"
             self._check("precision", rule, lambda v: v != "16-mixed")
 

@@ -57,6 +57,10 @@ class SpikingClassifier(pl.LightningModule):
         self.largest_shift = min(shape[-2:]) // 8 if self.config.augment and len(shape) == 3 else 0
         functional.set_step_mode(self.net, "m" if self.method.automatic else "s")
         self.rates = RateMeter(self.net)
+        if self.config.compile:
+            # In place, so that the names in checkpoints are the same with and without.
+            # A code per batch size: there are few, and symbolic sizes fail in some backends.
+            self.net.compile(dynamic=False)
         self.history: list[dict[str, float]] = []
         self.meter, self.val_meter, self.test_meter = EpochMeter(), EpochMeter(), EpochMeter()
         self.confusion = torch.zeros(classes, classes, dtype=torch.long)
@@ -70,7 +74,7 @@ class SpikingClassifier(pl.LightningModule):
         return encode(x, self.config.time_steps, self.config.encoder, self.temporal)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.run(self.encode(x))
+        return self.run(self.encode(x.to(next(self.net.parameters()).dtype)))
 
     def run(self, x_seq: Tensor) -> Tensor:
         """Output `[T, N, classes]` of the reset network for a sequence."""
@@ -159,7 +163,7 @@ class SpikingClassifier(pl.LightningModule):
         )
 
     def _sum(self, value: Tensor) -> Tensor:
-        total: Tensor = self.trainer.strategy.reduce(value.clone(), reduce_op="sum")  # type: ignore[assignment]
+        total: Tensor = self.trainer.strategy.reduce(value.clone(), reduce_op="sum")
         return total
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -47,7 +47,7 @@ class Ottt(OnlineMethod):
 
     def step(self, module: Any, x_seq: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         args = _batch_first(module, x_seq, target)
-        loss, y = ottt_online_training(*args, online=self.config.online)
+        loss, y = ottt_online_training(**args, online=self.config.online)
         return loss, y.transpose(0, 1)
 
 
@@ -57,7 +57,7 @@ class Sltt(OnlineMethod):
     def step(self, module: Any, x_seq: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         args = _batch_first(module, x_seq, target)
         k = self.config.sltt_k or None
-        loss, y = sltt_online_training(*args, online=self.config.online, k=k)
+        loss, y = sltt_online_training(**args, online=self.config.online, k=k)
         return loss, y.transpose(0, 1)
 
 
@@ -97,11 +97,16 @@ class Fptt(OnlineMethod):
         self.running_average = state["running_average"]
 
 
-def _batch_first(module: Any, x_seq: Tensor, target: Tensor) -> tuple[Any, ...]:
+def _batch_first(module: Any, x_seq: Tensor, target: Tensor) -> dict[str, Any]:
     steps = len(x_seq)
 
     def loss_of_step(y: Tensor, target_t: Tensor) -> Tensor:
         return F.cross_entropy(y, target_t) / steps
 
-    targets = target.unsqueeze(1).expand(-1, steps)
-    return module.net, module.optimizers(), x_seq.transpose(0, 1), targets, loss_of_step
+    return {
+        "model": module.net,
+        "optimizer": module.optimizers(),
+        "x_seq": x_seq.transpose(0, 1),
+        "target_seq": target.unsqueeze(1).expand(-1, steps),
+        "f_loss_t": loss_of_step,
+    }

@@ -94,6 +94,8 @@ def fit(
         RunError: nothing to resume from.
     """
     checkpoint = None
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        say = _silent
     if resume:
         checkpoint, complaints = newest_intact(run)
         for complaint in complaints:
@@ -118,6 +120,10 @@ def fit(
         if picture:
             draw_run(module, data, results, run / "figure.png")
     return results
+
+
+def _silent(message: str) -> None:
+    """What other processes than the first have to say: the same, so nothing."""
 
 
 def _train(

@@ -91,7 +91,9 @@ def record_spikes(net: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
     layers = spiking_layers(net).items()
     handles = [module.register_forward_hook(keeper(name)) for name, module in layers]
     try:
-        yield records
+        # Hooks that keep what they see would be compiled anew for every layer.
+        with torch.compiler.set_stance("force_eager"):
+            yield records
     finally:
         for handle in handles:
             handle.remove()

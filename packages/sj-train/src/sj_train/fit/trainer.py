@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import warnings
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from sj_train.fit.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from sj_train.fit.config import FitConfig
@@ -30,6 +32,8 @@ def quieten_lightning() -> None:
         ".*You are using `torch.load` with `weights_only=False`.*",
         ".*resuming from a checkpoint that ended.*",
         ".*barrier.* using the device under current context.*",
+        # The means are summed over processes before they are logged.
+        ".*It is recommended to use `self.log.*sync_dist.*",
         ".*Trying to infer the `batch_size`.*",
         ".*tensorboardX.*",
     ):
@@ -66,7 +70,7 @@ def make_trainer(config: FitConfig, run: Path, *, progress: bool = True, log: bo
             log_every_n_steps=1_000_000,
             deterministic="warn",
         )
-    except (ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+    except (ValueError, MisconfigurationException) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise ConfigError("strategy", config.strategy, f"cannot be used: {reason}") from error
 
@@ -92,8 +96,6 @@ def tensorboard(run: Path) -> Any:
     """Lightning's TensorBoard logger where the extra `tensorboard` is installed, else False."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("tensorboard") is None:
         return False
     return TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False)

@@ -84,9 +84,16 @@ def split_arrays(
     The split is always the same, so that runs with different seeds are comparable.
     """
     train, val, test = stratified_split(y, (0.1, 0.2), SPLIT_SEED)
-    sets = [ArrayDataset(x[part], y[part]) for part in (train, val, test)]
     shape = tuple(x.shape[2:] if temporal else x.shape[1:])
-    return DataSplits(name, *sets, shape=shape, classes=classes, temporal=temporal)
+    return DataSplits(
+        name,
+        ArrayDataset(x[train], y[train]),
+        ArrayDataset(x[val], y[val]),
+        ArrayDataset(x[test], y[test]),
+        shape,
+        classes,
+        temporal,
+    )
 
 
 def load_digits() -> DataSplits:

@@ -60,9 +60,11 @@ def load_folder(root: Path, image_size: int) -> DataSplits:
     if not image_size:
         size = _common_size(root, paths, pil)
     y = torch.tensor(labels)
-    parts = stratified_split(y, (0.1, 0.2), SPLIT_SEED)
-    sets = [ImageFolder([paths[i] for i in part.tolist()], y[part], size) for part in parts]
-    return DataSplits(root.name, *sets, shape=(3, size[1], size[0]), classes=classes)
+    train, val, test = (
+        ImageFolder([paths[i] for i in part.tolist()], y[part], size)
+        for part in stratified_split(y, (0.1, 0.2), SPLIT_SEED)
+    )
+    return DataSplits(root.name, train, val, test, (3, size[1], size[0]), classes)
 
 
 def _common_size(root: Path, paths: list[Path], pil: Any) -> tuple[int, int]:

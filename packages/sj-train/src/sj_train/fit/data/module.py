@@ -76,7 +76,7 @@ class FitData(pl.LightningDataModule):
         if self.trainer is not None:
             rank, world = self.trainer.global_rank, self.trainer.world_size
             # `current_epoch` still names the epoch before when a run is being resumed.
-            epoch = self.trainer.fit_loop.epoch_progress.current.processed
+            epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         sampler = EpochSampler(
             len(data),  # type: ignore[arg-type]
             shuffle=shuffle,
