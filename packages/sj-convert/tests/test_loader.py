@@ -49,3 +49,23 @@ def test_several_inputs(batch):
 def test_anything_else(batch):
     with pytest.raises(TypeError, match="`dataloader` gave a batch of type"):
         Converter([batch])(nn.Sequential(nn.ReLU()))
+
+
+@pytest.mark.parametrize("recommended", [False, True])
+def test_iterators_are_kept(recommended):
+    ann = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    parts = (x for x in (X[:4], X[4:]))
+    converter = Converter.recommended(parts, 4) if recommended else Converter(parts, momentum=None)
+    first, second = converter(ann), converter(ann)
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[key])
+    whole = Converter([X], mode="max")(ann).snn_tailor.get_submodule("1.2").scale
+    if not recommended:
+        assert torch.equal(first.snn_tailor.get_submodule("1.2").scale, whole)
+
+
+def test_a_traced_network_converts_as_well():
+    ann = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    a = Converter([X])(ann)
+    b = Converter([X])(torch.fx.symbolic_trace(ann))
+    assert torch.equal(a(X), b(X))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -129,7 +129,8 @@ class Converter(nn.Module):
         elif kind == "mse" or bias_correction:
             needs = "mode='mse'" if kind == "mse" else "bias_correction=True"
             raise ValueError(f"`T` (=None) must be the number of time steps for `{needs}`.")
-        self.dataloader = dataloader
+        # The loader is gone through more than once, which an iterator would not outlive.
+        self.dataloader = list(dataloader) if isinstance(dataloader, Iterator) else dataloader
         self.device = device
         self.mode = mode
         self.momentum = momentum
