@@ -10,6 +10,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+from sj_train.fit.spikes import spiking_layers
+
 BAR = "{desc}{percentage:3.0f}% |{bar:16}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"
 
 
@@ -71,7 +73,7 @@ class EpochBar(TQDMProgressBar):
             "loss": f"{train['loss']:.3f}",
             "acc": f"{100 * train['accuracy']:.1f}%",
         }
-        if train["rate"]:
+        if spiking_layers(pl_module.net):
             shown["rate"] = f"{train['rate']:.3f}"
         if val and trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             shown["val_acc"] = f"{100 * val['accuracy']:.1f}%"
