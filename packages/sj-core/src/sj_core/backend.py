@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Callable
+from operator import itemgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +180,44 @@ def native_owner(cls: type) -> Any:
     return None
 
 
+class _Cached:
+    """The plan of a node (None: torch runs it), with the settings that it was made for."""
+
+    __slots__ = (
+        "device",
+        "dtype",
+        "multi_step",
+        "plan",
+        "read",
+        "read_surrogate",
+        "surrogate",
+        "surrogate_values",
+        "values",
+    )
+
+    def __init__(
+        self, node: BaseNode, x: Tensor, multi_step: bool, surrogate: Any, plan: Any
+    ) -> None:
+        self.plan, self.surrogate = plan, surrogate
+        self.multi_step, self.dtype, self.device = multi_step, x.dtype, x.device
+        left_out = {"training", "_step_mode", "v_seq", *node._memory_reset_values}
+        self.read = _reader(node.__dict__, left_out)
+        self.read_surrogate = _reader(surrogate.__dict__, {"training"})
+        self.values = self.read(node.__dict__)
+        self.surrogate_values = self.read_surrogate(surrogate.__dict__)
+
+
+def _reader(settings: dict[str, Any], left_out: set[str]) -> Callable[[dict[str, Any]], Any]:
+    """Read the numbers, flags and words among the attributes of a module, as they are later."""
+    plain = (int, float, str, type(None))
+    names = [
+        name
+        for name, value in settings.items()
+        if isinstance(value, plain) and name not in left_out
+    ]
+    return itemgetter(*names) if names else lambda settings: None
+
+
 def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
     """Run `node` on `x` in the kernels and move its memories on; None if torch is to run it.
 
@@ -194,28 +234,22 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
         return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
     if _functorch_level() is not None:
         return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
-    # A single step costs little more than this function: everything that a plan depends on is
-    # compared, nothing is built.
+    # A single step costs little more than this function: every setting that a plan may depend on
+    # is compared with the one it was made for, nothing is built.
     surrogate = node._modules["surrogate_function"]
-    key = (
-        multi_step,
-        d["_backend"],
-        node.native_params(),
-        d["v_threshold"],
-        d["v_reset"],
-        d["detach_reset"],
-        d["store_v_seq"],
-        surrogate.__class__,
-        surrogate.params() if hasattr(surrogate, "params") else None,
-        surrogate.__dict__.get("_spiking"),
-        x.dtype,
-        x.device.type,
-    )
     cached = d.get("_plan")
-    if cached is None or cached[0] != key:
+    if (
+        cached is None
+        or cached.multi_step is not multi_step
+        or cached.dtype is not x.dtype
+        or cached.device != x.device
+        or cached.surrogate is not surrogate
+        or cached.read(d) != cached.values
+        or cached.read_surrogate(surrogate.__dict__) != cached.surrogate_values
+    ):
         plan = _plan(node, x, multi_step) if resolve(node, x) == "native" else None
-        cached = d["_plan"] = (key, plan)
-    plan = cached[1]
+        cached = d["_plan"] = _Cached(node, x, multi_step, surrogate, plan)
+    plan = cached.plan
     if plan is None:
         return None
     try:

@@ -202,7 +202,9 @@ class MemoryModule(nn.Module, StepModule):
     def reset(self) -> None:
         """Put every memory of this module back to its reset value."""
         for name, value in self._memory_reset_values.items():
-            setattr(self, name, value if isinstance(value, (int, float)) else copy.deepcopy(value))
+            # A memory is never a parameter or module, whose search torch's own setter pays for.
+            fresh = value if isinstance(value, (int, float)) else copy.deepcopy(value)
+            object.__setattr__(self, name, fresh)
 
     def detach(self) -> None:
         """Cut every memory of this module from the autograd graph."""

@@ -199,7 +199,8 @@ class BaseNode(SpikingNode):
     def reset(self) -> None:
         """Put every memory of this neuron back to its reset value."""
         super().reset()
-        self.v_seq = None
+        if self.v_seq is not None:
+            self.v_seq = None
 
     def detach(self) -> None:
         """Cut every memory of this neuron, and `v_seq`, from the autograd graph."""
