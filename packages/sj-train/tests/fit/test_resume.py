@@ -28,6 +28,11 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+def hear_interrupts():
+    # A shell that runs the tests in the background has its children ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(run):
     return subprocess.Popen(
         [*COMMAND, "--output", str(run)],
@@ -35,6 +40,7 @@ def start(run):
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
+        preexec_fn=hear_interrupts,
     )
 
 
