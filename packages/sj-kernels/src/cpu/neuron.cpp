@@ -88,8 +88,10 @@ template <class R, class N, class Reset> struct Run {
         R *x_buffer = buffers, *s_buffer = buffers + b, *fill = buffers + 2 * b;
         R *w_fill = buffers + 3 * b, *scales = buffers + 4 * b;
         if (a.scale_ptr) channel_row(static_cast<const R*>(a.scale_ptr), a, first, scales, n);
-        R* v_next = static_cast<R*>(a.v_next) + first;
-        R* w_next = N::kTwoStates ? static_cast<R*>(a.w_next) + first : nullptr;
+        // A large state passes the caches too: it is carried in a buffer and written once.
+        R* v_next = rows.stream ? fill : static_cast<R*>(a.v_next) + first;
+        R* w_next = nullptr;
+        if (N::kTwoStates) w_next = rows.stream ? w_fill : static_cast<R*>(a.w_next) + first;
         const R* v = initial(a.v, a.v_fill, first, fill, n);
         const R* w = N::kTwoStates ? initial(a.w, a.w_fill, first, w_fill, n) : nullptr;
         for (int64_t t = 0; t < a.T; ++t) {
@@ -111,6 +113,10 @@ template <class R, class N, class Reset> struct Run {
                 else
                     std::memcpy(to, v, std::size_t(n) * sizeof(R));
             }
+        }
+        if (rows.stream) {
+            stream_row(v_next, static_cast<R*>(a.v_next) + first, n);
+            if (N::kTwoStates) stream_row(w_next, static_cast<R*>(a.w_next) + first, n);
         }
     }
 
