@@ -19,7 +19,7 @@ nox.options.sessions = ["tests", "lint", "typecheck"]
 
 CONSTRAINTS = ROOT / "tests" / "constraints"
 PINS = CONSTRAINTS / "tested.txt"
-TEST_TOOLS = ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "numpy"]
+TEST_TOOLS = ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "numpy", "scikit-learn"]
 EVERYTHING = ["sj-core[plot]", "sj-rnn", "sj-convert[nir,plot]", "sj-train[fit,tensorboard]"]
 ALONE = ["sj-kernels", *EVERYTHING, "sj-core", "sj-convert", "sj-train"]
 
@@ -134,7 +134,7 @@ def minimums(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """sdist, wheel from it away from the tree, clean install, import; `-- sj-core` for one."""
     session.install("-c", str(PINS), "build", "packaging")
-    dist, away = ROOT / "dist", Path(session.create_tmp())
+    dist, away = ROOT / "dist", Path(session.create_tmp()).resolve()
     shutil.rmtree(dist, ignore_errors=True)
     sources: dict[str, Path] = {}
     for name in tree.PACKAGES:

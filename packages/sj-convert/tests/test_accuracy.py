@@ -1,6 +1,5 @@
 """Accuracy over time against a count by hand, and the bars on trained digit classifiers."""
 
-import matplotlib
 import pytest
 import torch
 from convert_zoo import ZOO, accuracy, digits, train
@@ -72,6 +71,7 @@ def test_bad_arguments(small):
 
 
 def test_plot(tmp_path):
+    matplotlib = pytest.importorskip("matplotlib", reason="needs the extra sj-convert[plot]")
     matplotlib.use("agg")
     axes = plot([0.1, 0.5, 0.9], 0.95, label="recommended", title="digits")
     curve, line = axes.get_lines()

@@ -9,9 +9,12 @@ from torch import nn
 
 from sj_core import functional, neuron
 
-nir = pytest.importorskip("nir", reason="needs the extra sj-convert[nir]")
-from sj_convert.nir import from_nir, to_nir  # noqa: E402
-from sj_convert.nir.euler import EulerNode, NeuronDelay  # noqa: E402
+# Not `nir` alone: without it this folder would be taken for a package of that name.
+pytest.importorskip("nir.ir", reason="needs the extra sj-convert[nir]")
+import nir
+
+from sj_convert.nir import from_nir, to_nir
+from sj_convert.nir.euler import EulerNode, NeuronDelay
 
 DT = 1e-4
 T = 200

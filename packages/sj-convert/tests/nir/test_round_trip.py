@@ -9,8 +9,11 @@ from torch import nn
 from sj_convert import Converter, ScaledIFNode
 from sj_core import functional, layer, neuron
 
-nir = pytest.importorskip("nir", reason="needs the extra sj-convert[nir]")
-from sj_convert.nir import from_nir, to_nir  # noqa: E402
+# Not `nir` alone: without it this folder would be taken for a package of that name.
+pytest.importorskip("nir.ir", reason="needs the extra sj-convert[nir]")
+import nir
+
+from sj_convert.nir import from_nir, to_nir
 
 T = 200
 

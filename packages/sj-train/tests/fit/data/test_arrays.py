@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
 from sj_train.fit import ConfigError
-from sj_train.fit.data.arrays import load_digits, load_npz, split_arrays, stratified_split
+from sj_train.fit.data.arrays import (
+    load_digits,
+    load_npz,
+    split_arrays,
+    stratified_split,
+)
 
 
 def test_split_keeps_the_shares_of_every_class_and_loses_nothing():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
 from sj_train.fit import ConfigError
 from sj_train.fit.data.folder import load_folder
 

@@ -1,5 +1,6 @@
 import pytest
 
+pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
 from sj_train.fit.data.sampler import EpochSampler, mix_seed
 
 
