@@ -45,7 +45,7 @@ template <class R> struct Sigmoid {
     R alpha;
     explicit SJ_HD Sigmoid(const double* p) : alpha(R(p[0])) {}
     SJ_HD R operator()(R x) const {
-        R e = exp_(-abs_(alpha * x));
+        R e = exp_minus_(abs_(alpha * x));
         R d = R(1) + e;
         return alpha * e / (d * d);
     }
@@ -65,7 +65,7 @@ template <class R> struct PiecewiseQuadratic {
 template <class R> struct PiecewiseExp {
     R alpha, half;
     explicit SJ_HD PiecewiseExp(const double* p) : alpha(R(p[0])), half(R(p[0] / 2)) {}
-    SJ_HD R operator()(R x) const { return half * exp_(-alpha * abs_(x)); }
+    SJ_HD R operator()(R x) const { return half * exp_minus_(alpha * abs_(x)); }
 };
 
 // 1 / (2 alpha (1/alpha + abs(x))^2)
@@ -103,7 +103,7 @@ template <class R> struct Erf {
           factor(R(p[0] * 0.56418958354775628695)) {}
     SJ_HD R operator()(R x) const {
         R u = alpha * x;
-        return factor * exp_(-(u * u));
+        return factor * exp_minus_(u * u);
     }
 };
 
@@ -172,7 +172,7 @@ template <class R> struct S2NN {
     R alpha, beta;
     explicit SJ_HD S2NN(const double* p) : alpha(R(p[0])), beta(R(p[1])) {}
     SJ_HD R operator()(R x) const {
-        R e = exp_(-abs_(alpha * x));
+        R e = exp_minus_(abs_(alpha * x));
         R d = R(1) + e;
         R positive = x < R(0) ? R(0) : x;
         return x < R(0) ? alpha * e / (d * d) : beta / (positive + R(1));
