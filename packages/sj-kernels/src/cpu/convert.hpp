@@ -25,8 +25,10 @@
 
 #if defined(_MSC_VER)
 #define SJ_NOINLINE __declspec(noinline)
+#define SJ_INLINE
 #else
 #define SJ_NOINLINE __attribute__((noinline))
+#define SJ_INLINE __attribute__((always_inline))  // of a lambda
 #endif
 
 namespace sj {
@@ -66,29 +68,51 @@ SJ_NOINLINE inline void store_half(const float* from, uint16_t* to, int64_t n) {
     for (int64_t j = i; j < n; ++j) to[j] = float_to_half(from[j]);
 }
 
-// Copies past the caches: an ordinary store would first read the line it overwrites.
-template <class R> SJ_NOINLINE void stream_row(const R* from, R* to, int64_t n) {
-    int64_t i = 0;
+constexpr int64_t kLine = 64;  // bytes of a cache line
+
+// Copies whole cache lines; with kStream past the caches, to an aligned address: an ordinary store
+// would first read the line it overwrites.
+template <bool kStream, class R> SJ_HD void store_lines(const R* from, R* to, int64_t lines) {
 #if defined(SJ_X86)
-    constexpr int64_t kStep = 64 / sizeof(R);
-    int64_t head = int64_t((64 - (reinterpret_cast<uintptr_t>(to) & 63)) & 63) / int64_t(sizeof(R));
-    if (head > n) head = n;
-    std::memcpy(to, from, std::size_t(head) * sizeof(R));
-    i = head;
-    for (; i + kStep <= n; i += kStep) {
-        const float* source = reinterpret_cast<const float*>(from + i);
-        float* target = reinterpret_cast<float*>(to + i);
+    const float* source = reinterpret_cast<const float*>(from);
+    float* target = reinterpret_cast<float*>(to);
+    for (int64_t i = 0; i < lines * 16; i += 16) {
 #if defined(__AVX512F__)
-        _mm512_stream_ps(target, _mm512_loadu_ps(source));
+        const __m512 line = _mm512_loadu_ps(source + i);
+        kStream ? _mm512_stream_ps(target + i, line) : _mm512_storeu_ps(target + i, line);
 #elif defined(__AVX__)
-        _mm256_stream_ps(target, _mm256_loadu_ps(source));
-        _mm256_stream_ps(target + 8, _mm256_loadu_ps(source + 8));
+        for (int k = 0; k < 16; k += 8) {
+            const __m256 half = _mm256_loadu_ps(source + i + k);
+            kStream ? _mm256_stream_ps(target + i + k, half)
+                    : _mm256_storeu_ps(target + i + k, half);
+        }
 #else
-        for (int k = 0; k < 16; k += 4) _mm_stream_ps(target + k, _mm_loadu_ps(source + k));
+        for (int k = 0; k < 16; k += 4) {
+            const __m128 part = _mm_loadu_ps(source + i + k);
+            kStream ? _mm_stream_ps(target + i + k, part) : _mm_storeu_ps(target + i + k, part);
+        }
 #endif
     }
+#else
+    std::memcpy(to, from, std::size_t(lines * kLine));
 #endif
-    std::memcpy(to + i, from + i, std::size_t(n - i) * sizeof(R));
+}
+
+inline bool on_line(const void* address) {
+    return reinterpret_cast<uintptr_t>(address) % uintptr_t(kLine) == 0;
+}
+
+// Copies past the caches, from and to any address.
+template <class R> SJ_NOINLINE void stream_row(const R* from, R* to, int64_t n) {
+    constexpr int64_t kPerLine = kLine / int64_t(sizeof(R));
+    int64_t head = 0;
+    while (head < n && !on_line(to + head)) {
+        to[head] = from[head];
+        ++head;
+    }
+    const int64_t lines = (n - head) / kPerLine, tail = head + lines * kPerLine;
+    store_lines<true>(from + head, to + head, lines);
+    std::memcpy(to + tail, from + tail, std::size_t(n - tail) * sizeof(R));
 }
 
 inline void stream_fence() {
@@ -110,7 +134,8 @@ SJ_HD void prefetch_row(const void* row, int64_t bytes) {
 // Row access to an array of `dtype` whose arithmetic is done in R.
 template <class R> struct Rows {
     DType dtype;
-    bool stream;
+    bool stream;  // large outputs pass the caches,
+    bool direct;  // straight from the registers where each row begins on a cache line
 
     static constexpr DType native() { return sizeof(R) == 8 ? DType::f64 : DType::f32; }
     int64_t size() const { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
@@ -132,12 +157,12 @@ template <class R> struct Rows {
 
     // Where to compute a row that `store` then completes.
     R* target(void* base, int64_t at, R* buffer) const {
-        return dtype == native() && !stream ? static_cast<R*>(base) + at : buffer;
+        return dtype == native() && (direct || !stream) ? static_cast<R*>(base) + at : buffer;
     }
 
     void store(void* base, int64_t at, const R* buffer, int64_t n) const {
         if (dtype == native()) {
-            if (stream) stream_row(buffer, static_cast<R*>(base) + at, n);
+            if (stream && !direct) stream_row(buffer, static_cast<R*>(base) + at, n);
             return;
         }
         uint16_t* row = static_cast<uint16_t*>(base) + at;

@@ -12,9 +12,8 @@ namespace sj {
 inline namespace SJ_ABI {
 namespace {
 
-constexpr int64_t kBlock = 1024;              // neurons of a block, at most
-constexpr int64_t kAlign = 64;                // blocks start at multiples of it
-constexpr int64_t kHistoryBytes = 512 << 10;  // H of a block over all steps: a share of L2
+constexpr int64_t kBlock = 1024;           // neurons of a block, at most
+constexpr int64_t kAlign = 64;             // blocks start at multiples of it
 constexpr int64_t kSerial = 32768;         // elements below which threads cost more than they give
 constexpr int64_t kAheadBytes = 12 << 10;  // how far reads run ahead of use
 constexpr int64_t kStreamBytes = 4 << 20;  // outputs that would only flush the caches
@@ -27,9 +26,10 @@ struct Plan {
 Plan plan_of(const NeuronArgs& a, int64_t limit) {
     Plan plan;
     plan.threads = a.T * a.n < kSerial ? 1 : a.threads;
-    int64_t share = (a.n + plan.threads - 1) / plan.threads;
-    const int64_t whole = limit / kAlign * kAlign;
-    plan.block = share < whole ? (share + kAlign - 1) / kAlign * kAlign : whole;
+    // As large as the limit allows, and of a size that gives each thread as many.
+    const int64_t share = (a.n + plan.threads - 1) / plan.threads, whole = limit / kAlign * kAlign;
+    const int64_t blocks = (share + whole - 1) / whole;
+    plan.block = ((share + blocks - 1) / blocks + kAlign - 1) / kAlign * kAlign;
     plan.tasks = (a.n + plan.block - 1) / plan.block;
     return plan;
 }
@@ -57,6 +57,9 @@ template <class R, class N, class Reset> struct Run {
           partial(partial_sums) {
         rows.dtype = a.dtype;
         rows.stream = a.T * a.n * rows.size() >= kStreamBytes;
+        const void* out = a.g_x ? a.g_x : a.s;
+        rows.direct = rows.stream && a.dtype == rows.native() && on_line(out) &&
+                      a.n * rows.size() % kLine == 0 && (a.g_x || !a.scale_ptr);
         ahead = kAheadBytes / (plan.block * rows.size());
         if (ahead < 1) ahead = 1;
         if (ahead > a.T) ahead = a.T;
@@ -64,7 +67,7 @@ template <class R, class N, class Reset> struct Run {
 
     // Loops of their own, where they are worth the size and the time to compile: for one threshold
     // in place of a row of equal ones, and for the common surrogates without a row between.
-    static constexpr bool kOneThreshold = !N::kNonlinear;
+    static constexpr bool kOneThreshold = !N::kNonlinear || N::kDecayGrad;
     template <class Th>
     static constexpr bool kFuse =
         kOneThreshold && sizeof(R) == 4 && std::is_same<Th, OneThreshold<R>>::value;
@@ -101,7 +104,8 @@ template <class R, class N, class Reset> struct Run {
                              rows.size(), n};
             const R* x = rows.load(a.x, at, x_buffer, n);
             R* s = rows.target(a.s, at, s_buffer);
-            fire_row(neuron, reset, th, R(a.scale), x, v, w, v_next, w_next, s, n, next);
+            fire_row(neuron, reset, th, R(a.scale), x, v, w, v_next, w_next, s, rows.direct, n,
+                     next);
             v = v_next;
             w = w_next;
             if (a.scale_ptr) scale_row(s, scales, s, n);
@@ -163,25 +167,28 @@ template <class R, class N, class Reset> struct Run {
                 g_s = g_buffer;
             }
             if (a.g_v_seq) add_row(static_cast<const R*>(a.g_v_seq) + at, g_v, n);
-            const R* v_before = nullptr;
-            if constexpr (N::kNonlinear) {
-                v_before = t == 0 ? v_first : v_row;
-                if (t > 0) reset_row(reset, th, history + (t - 1) * b, v_row, n);
-            }
             const R* x = nullptr;
             if constexpr (N::kDecayGrad) x = rows.load(a.x, at, x_buffer, n);
             R* g_x = rows.target(a.g_x, at, gx_buffer);
-            const auto back = [&](auto surrogate) {
+            const auto back = [&](auto surrogate, auto v_before) {
                 back_row<R, kDetach>(neuron, reset, th, R(a.scale), h, surrogate, g_s, v_before, x,
-                                     g_v, g_w, g_x, acc, n, next);
+                                     g_v, g_w, g_x, rows.direct, acc, n, next);
+            };
+            const auto after_state = [&](auto surrogate) {
+                if constexpr (!N::kNonlinear)
+                    back(surrogate, NoState<R>{});
+                else if (t > 0)
+                    back(surrogate, ResetOf<R, Reset, Th>{reset, th, h - b});
+                else
+                    back(surrogate, Stored<R>{v_first});
             };
             if (kFuse<Th> && a.surrogate == Surrogate::ATan) {
-                if constexpr (kFuse<Th>) back(Computed<R, ATan<R>>{ATan<R>(a.surrogate_p)});
+                if constexpr (kFuse<Th>) after_state(Computed<R, ATan<R>>{ATan<R>(a.surrogate_p)});
             } else if (kFuse<Th> && a.surrogate == Surrogate::Sigmoid) {
-                if constexpr (kFuse<Th>) back(Computed<R, Sigmoid<R>>{Sigmoid<R>(a.surrogate_p)});
+                if constexpr (kFuse<Th>) after_state(Computed<R, Sigmoid<R>>{Sigmoid<R>(a.surrogate_p)});
             } else {
                 surrogate_row(a.surrogate, a.surrogate_p, th, h, gs, n);
-                back(Stored<R>{gs});
+                after_state(Stored<R>{gs});
             }
             rows.store(a.g_x, at, g_x, n);
         }
@@ -278,7 +285,9 @@ template <class R> void forward_as(const NeuronArgs& a) {
 template <class R> void backward_as(const NeuronArgs& a) {
     double p[8];
     read_parameters<R>(a, p);
-    int64_t limit = kHistoryBytes / (a.T * int64_t(sizeof(R)));
+    // H of a block over all steps stays in the second-level cache.
+    int64_t limit = cache_share() / (a.T * int64_t(sizeof(R)));
+    if (a.g_decay) limit /= 2;  // beside it x, which is read twice
     if (limit > kBlock) limit = kBlock;
     if (limit < kAlign) limit = kAlign;
     const int64_t sums = a.g_decay ? (a.n + kAlign - 1) / kAlign : 0;

@@ -18,6 +18,9 @@ void parallel_for(int64_t tasks, int threads, void (*task)(void*, int64_t), void
 // "openmp" or "std::thread".
 const char* parallel_backend();
 
+// Bytes of a core's second-level cache that one thread may fill: three quarters of it.
+int64_t cache_share();
+
 // 64-byte aligned scratch of the calling thread; small ones are kept for the next call.
 class Scratch {
   public:

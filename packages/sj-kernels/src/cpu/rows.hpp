@@ -32,40 +32,54 @@ template <class R> struct RowThreshold {
     SJ_HD R operator()(int64_t i) const { return value[i]; }
 };
 
+// Outputs are collected in registers and leave them a few cache lines at a time.
+template <class R> constexpr int64_t kPiece = 4 * kLine / int64_t(sizeof(R));
+
+// out[i] = at(i) for a row; `at` may read and write rows of its own. With `stream` the output passes
+// the caches: out must begin on a cache line.
+template <class R, class F>
+SJ_HD void compute_row(R* out, bool stream, int64_t n, Ahead ahead, const F& at) {
+    for (int64_t from = 0; from < n; from += kPiece<R>) {
+        if (from % kChunk == 0) ahead.fetch(from);
+        if (from + kPiece<R> <= n) {
+            R piece[kPiece<R>];
+            SJ_LOOP
+            for (int64_t j = 0; j < kPiece<R>; ++j) piece[j] = at(from + j);
+            if (stream)
+                store_lines<true>(piece, out + from, 4);
+            else
+                store_lines<false>(piece, out + from, 4);
+        } else {
+            SJ_LOOP
+            for (int64_t i = from; i < n; ++i) out[i] = at(i);
+        }
+    }
+}
+
 // s[i] = spike ? scale : 0. The state rows before and after may be the same.
 template <class R, class N, class Reset, class Th>
 inline void fire_row(const N neuron, const Reset reset, Th th, R scale, const R* x, const R* v,
-                     const R* w, R* v_next, R* w_next, R* s, int64_t n, Ahead ahead) {
-    for (int64_t from = 0; from < n; from += kChunk) {
-        const int64_t to = from + kChunk < n ? from + kChunk : n;
-        ahead.fetch(from);
-        SJ_LOOP
-        for (int64_t i = from; i < to; ++i) {
-            R h, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
-            bool spike = step_forward(neuron, reset, x[i], th(i), vi, wi, h);
-            v_next[i] = vi;
-            if constexpr (N::kTwoStates) w_next[i] = wi;
-            s[i] = spike ? scale : R(0);
-        }
-    }
+                     const R* w, R* v_next, R* w_next, R* s, bool stream, int64_t n, Ahead ahead) {
+    compute_row(s, stream, n, ahead, [=](int64_t i) SJ_INLINE {
+        R h, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
+        bool spike = step_forward(neuron, reset, x[i], th(i), vi, wi, h);
+        v_next[i] = vi;
+        if constexpr (N::kTwoStates) w_next[i] = wi;
+        return spike ? scale : R(0);
+    });
 }
 
 // The same steps once more, for H.
 template <class R, class N, class Reset, class Th>
 inline void replay_row(const N neuron, const Reset reset, Th th, const R* x, const R* v, const R* w,
                        R* v_next, R* w_next, R* h, int64_t n, Ahead ahead) {
-    for (int64_t from = 0; from < n; from += kChunk) {
-        const int64_t to = from + kChunk < n ? from + kChunk : n;
-        ahead.fetch(from);
-        SJ_LOOP
-        for (int64_t i = from; i < to; ++i) {
-            R hi, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
-            step_forward(neuron, reset, x[i], th(i), vi, wi, hi);
-            v_next[i] = vi;
-            if constexpr (N::kTwoStates) w_next[i] = wi;
-            h[i] = hi;
-        }
-    }
+    compute_row(h, false, n, ahead, [=](int64_t i) SJ_INLINE {
+        R hi, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
+        step_forward(neuron, reset, x[i], th(i), vi, wi, hi);
+        v_next[i] = vi;
+        if constexpr (N::kTwoStates) w_next[i] = wi;
+        return hi;
+    });
 }
 
 // gs = g'(h - v_th). The choice of the surrogate is made once per row and costs nothing; not inlined,
@@ -78,43 +92,40 @@ SJ_NOINLINE void surrogate_row(Surrogate id, const double* p, Th th, const R* h,
     });
 }
 
-template <class R, class Reset, class Th>
-inline void reset_row(const Reset reset, Th th, const R* h, R* v, int64_t n) {
-    SJ_LOOP
-    for (int64_t i = 0; i < n; ++i) v[i] = reset.apply(h[i] - th(i) >= R(0), h[i], th(i));
-}
-
-// Gives back_row the values of surrogate_row. Its place is taken by the surrogate itself where that
-// is worth another loop.
+// What back_row reads at i: the values of a row, as those of surrogate_row; the surrogate itself,
+// where that is worth another loop; the potential that the reset left of the H before.
 template <class R> struct Stored {
-    const R* gs;
-    SJ_HD R at(int64_t i, R) const { return gs[i]; }
+    const R* row;
+    SJ_HD R at(int64_t i, R = R(0)) const { return row[i]; }
 };
 template <class R, class S> struct Computed {
     S surrogate;
     SJ_HD R at(int64_t, R x) const { return surrogate(x); }
 };
+template <class R, class Reset, class Th> struct ResetOf {
+    Reset reset;
+    Th th;
+    const R* h;
+    SJ_HD R at(int64_t i) const { return reset.apply(h[i] - th(i) >= R(0), h[i], th(i)); }
+};
+template <class R> struct NoState {
+    SJ_HD R at(int64_t) const { return R(0); }
+};
 
-// acc[i] sums the gradient of 1/tau over time (learnable decay only).
-template <class R, bool kDetach, class N, class Reset, class Th, class S>
+// g_x; acc[i] sums the gradient of 1/tau over time (learnable decay only).
+template <class R, bool kDetach, class N, class Reset, class Th, class S, class B>
 inline void back_row(const N neuron, const Reset reset, Th th, R scale, const R* h, const S gs,
-                     const R* g_s, const R* v_before, const R* x, R* g_v, R* g_w, R* g_x, R* acc,
-                     int64_t n, Ahead ahead) {
-    for (int64_t from = 0; from < n; from += kChunk) {
-        const int64_t to = from + kChunk < n ? from + kChunk : n;
-        ahead.fetch(from);
-        SJ_LOOP
-        for (int64_t i = from; i < to; ++i) {
-            R gv = g_v[i], gw = N::kTwoStates ? g_w[i] : R(0),
-              vb = N::kNonlinear ? v_before[i] : R(0);
-            R g_h = step_backward<R, kDetach>(neuron, reset, h[i], gs.at(i, h[i] - th(i)),
-                                              g_s[i] * scale, th(i), vb, gv, gw);
-            g_v[i] = gv;
-            if constexpr (N::kTwoStates) g_w[i] = gw;
-            if constexpr (N::kDecayGrad) acc[i] += g_h * neuron.dh_ddecay(vb, x[i]);
-            g_x[i] = g_h * neuron.dh_dx();
-        }
-    }
+                     const R* g_s, const B v_before, const R* x, R* g_v, R* g_w, R* g_x,
+                     bool stream, R* acc, int64_t n, Ahead ahead) {
+    compute_row(g_x, stream, n, ahead, [=](int64_t i) SJ_INLINE {
+        R gv = g_v[i], gw = N::kTwoStates ? g_w[i] : R(0), vb = v_before.at(i);
+        R g_h = step_backward<R, kDetach>(neuron, reset, h[i], gs.at(i, h[i] - th(i)),
+                                          g_s[i] * scale, th(i), vb, gv, gw);
+        g_v[i] = gv;
+        if constexpr (N::kTwoStates) g_w[i] = gw;
+        if constexpr (N::kDecayGrad) acc[i] += g_h * neuron.dh_ddecay(vb, x[i]);
+        return g_h * neuron.dh_dx();
+    });
 }
 
 template <class R> inline void scale_row(const R* a, const R* b, R* product, int64_t n) {
