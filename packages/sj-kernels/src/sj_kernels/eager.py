@@ -58,19 +58,33 @@ class _Fused(torch.autograd.Function):
         )
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(
-        ctx: Any, g_s: Any, g_v_next: Any, g_w_next: Any = None, g_v_seq: Any = None
-    ) -> Any:
-        x, v, w, decay = ctx.saved_tensors
-        plan = ctx.plan
-        g_x, g_v, g_w, g_decay = launch.backward(
-            plan.settings,
-            g_s, g_v_next, g_w_next, g_v_seq,
-            x, v, ctx.fills[0], w, ctx.fills[1], decay, plan.threshold, plan.scale,
-            ctx.needs_input_grad[4],
-        )  # fmt: skip
-        return None, g_x, g_v, g_w, g_decay
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        # once_differentiable costs as much as a small kernel: only where a second graph is asked
+        # for.
+        if torch.is_grad_enabled():
+            return _fused_backward_once(ctx, *gradients)
+        return _fused_backward(ctx, *gradients)
+
+
+def _fused_backward(
+    ctx: Any,
+    g_s: Tensor | None,
+    g_v_next: Tensor | None,
+    g_w_next: Tensor | None,
+    g_v_seq: Tensor | None,
+) -> Any:
+    x, v, w, decay = ctx.saved_tensors
+    plan = ctx.plan
+    g_x, g_v, g_w, g_decay = launch.backward(
+        plan.settings,
+        g_s, g_v_next, g_w_next, g_v_seq,
+        x, v, ctx.fills[0], w, ctx.fills[1], decay, plan.threshold, plan.scale,
+        ctx.needs_input_grad[4],
+    )  # fmt: skip
+    return None, g_x, g_v, g_w, g_decay
+
+
+_fused_backward_once = torch.autograd.function.once_differentiable(_fused_backward)
 
 
 def simple(plan: Plan, x: Tensor, v: float | Tensor) -> Outputs | None:
@@ -137,7 +151,6 @@ class _Simple(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
-        # once_differentiable costs as much as the kernel: only where a second graph is asked for.
         if torch.is_grad_enabled():
             return _simple_backward_once(ctx, g_s, g_v_next)
         return _simple_backward(ctx, g_s, g_v_next)

@@ -11,14 +11,18 @@ from sj_kernels.settings import Settings, native
 
 
 class Geometry(NamedTuple):
-    """How one call sees its input."""
+    """How the kernels see an input, and the layout of its states."""
 
-    x: Tensor  # dense, time outermost
     T: int
     n: int
     shape: tuple[int, ...]  # of one step
     strides: tuple[int, ...]  # of one step
     state: torch.dtype
+    device: torch.device
+    code: int  # of the input's dtype
+
+
+_KNOWN: dict[tuple[object, ...], Geometry] = {}
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -26,8 +30,8 @@ def state_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def geometry(x: Tensor, multi_step: bool) -> Geometry:
-    """Check x and bring it into a layout that the kernels take."""
+def geometry(x: Tensor, multi_step: bool) -> tuple[Tensor, Geometry]:
+    """Check x; return it, or a copy in a layout that the kernels take, and how they see it."""
     if x.dtype not in DTYPES:
         raise TypeError(
             f"`x` (dtype {x.dtype}) must be float16, bfloat16, float32 or float64: convert it."
@@ -46,32 +50,59 @@ def geometry(x: Tensor, multi_step: bool) -> Geometry:
     n = 1
     for size in shape:
         n *= size
-    return Geometry(x, T, n, shape, strides, state_dtype(x.dtype))
+    return x, Geometry(T, n, shape, strides, state_dtype(x.dtype), x.device, DTYPES[x.dtype])
+
+
+def known_geometry(x: Tensor, multi_step: bool) -> tuple[Tensor, Geometry]:
+    """As `geometry`, and looked up where an input like x was seen before; not for symbolic sizes.
+
+    A call on a small tensor costs little more than its checks.
+    """
+    if x.layout is not torch.strided:
+        return geometry(x, multi_step)
+    key = (x.shape, x.stride(), x.dtype, x.device, multi_step)
+    known = _KNOWN.get(key)
+    if known is not None:
+        return x, known
+    dense, found = geometry(x, multi_step)
+    if dense is x:
+        if len(_KNOWN) >= 4096:
+            _KNOWN.clear()
+        _KNOWN[key] = found
+    return dense, found
 
 
 def state(argument: str, value: Tensor, g: Geometry) -> Tensor:
     """Check a state tensor and bring it into the layout of one step of x."""
+    if (
+        value.shape == g.shape
+        and value.dtype is g.state
+        and value.device == g.device
+        and value.stride() == g.strides
+    ):
+        return value
     if value.dtype != g.state:
+        dtype = next(dtype for dtype, code in DTYPES.items() if code == g.code)
         raise TypeError(
-            f"`{argument}` (dtype {value.dtype}) must be {g.state} for an input of {g.x.dtype}."
+            f"`{argument}` (dtype {value.dtype}) must be {g.state} for an input of {dtype}."
         )
     if value.shape != g.shape:
         raise ValueError(
             f"`{argument}` (shape {list(value.shape)}) must have the shape of one step of `x`, "
             f"{list(g.shape)}; reset the state between sequences of different size."
         )
-    if value.device != g.x.device:
+    if value.device != g.device:
         raise ValueError(
-            f"`{argument}` (on {value.device}) must be on the device of `x`, {g.x.device}."
+            f"`{argument}` (on {value.device}) must be on the device of `x`, {g.device}."
         )
     return with_strides(value, g.strides)
 
 
 def channels(argument: str, value: Tensor, g: Geometry) -> tuple[Tensor, int, int]:
     """Check a per-channel tensor; return it with the number of channels and their stride."""
-    if value.device != g.x.device:
+    if value.device != g.device:
         raise ValueError(
-            f"`{argument}` (on {value.device}) must be on the device of `x`, {g.x.device}."
+            f"`{argument}` (on {value.device}) must be on the device of `x`, {g.device}."
         )
     if value.dim() > 1 or value.numel() == 0:
         raise ValueError(
@@ -93,6 +124,8 @@ def _per_channel(
     threshold: Tensor | None, scale: Tensor | None, g: Geometry
 ) -> tuple[Tensor | None, Tensor | None, int, int]:
     count, inner = 1, 1
+    if threshold is scale is None:
+        return None, None, count, inner
     if threshold is not None:
         threshold, count, inner = channels("v_threshold", threshold, g)
     if scale is not None:
@@ -117,9 +150,9 @@ def learnable_decay(decay: Tensor | None, settings: Settings, g: Geometry) -> Te
         return None
     if decay.numel() != 1:
         raise ValueError(f"`decay` (shape {list(decay.shape)}) must hold one element.")
-    if decay.device != g.x.device:
-        raise ValueError(f"`decay` (on {decay.device}) must be on the device of `x`, {g.x.device}.")
-    return decay.detach().to(g.state)
+    if decay.device != g.device:
+        raise ValueError(f"`decay` (on {decay.device}) must be on the device of `x`, {g.device}.")
+    return decay if decay.dtype is g.state else decay.detach().to(g.state)
 
 
 def _pointer(tensor: Tensor | None) -> int:
@@ -147,18 +180,18 @@ def _states(
     return v, None if w is None else state("w", w, g)
 
 
+def empty_state(g: Geometry) -> Tensor:
+    """Allocate a state of one step."""
+    return torch.empty_strided(g.shape, g.strides, dtype=g.state, device=g.device)
+
+
 def forward_outputs(
-    settings: Settings, g: Geometry
+    settings: Settings, x: Tensor, g: Geometry
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Allocate spikes, v_next, w_next and v_seq for the geometry of a call."""
-
-    def one_step() -> Tensor:
-        return torch.empty_strided(g.shape, g.strides, dtype=g.state, device=g.x.device)
-
-    s = torch.empty_like(g.x)
-    w_next = one_step() if settings.neuron == "izhikevich" else None
-    v_seq = torch.empty_like(g.x, dtype=g.state) if settings.store_v_seq else None
-    return s, one_step(), w_next, v_seq
+    w_next = empty_state(g) if settings.neuron == "izhikevich" else None
+    v_seq = torch.empty_like(x, dtype=g.state) if settings.store_v_seq else None
+    return torch.empty_like(x), empty_state(g), w_next, v_seq
 
 
 def forward(
@@ -173,11 +206,11 @@ def forward(
     scale: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Run all steps of x; returns spikes, v_next, w_next or None, v_seq or None."""
-    g = geometry(x, settings.multi_step)
+    x, g = known_geometry(x, settings.multi_step)
     v, w = _states(settings, v, w, g)
     decay = learnable_decay(decay, settings, g)
     threshold, scale, count, inner = _per_channel(threshold, scale, g)
-    s, v_next, w_next, v_seq = outputs = forward_outputs(settings, g)
+    s, v_next, w_next, v_seq = outputs = forward_outputs(settings, x, g)
     if g.T == 0:
         v_next.copy_(v) if v is not None else v_next.fill_(v_fill)
         if w_next is not None:
@@ -185,9 +218,9 @@ def forward(
         return outputs
     if g.n == 0:
         return outputs
-    device, stream = _place(g.x)
+    device, stream = _place(x)
     native(settings).forward(
-        g.x.data_ptr(),
+        x.data_ptr(),
         _pointer(v),
         v_fill,
         _pointer(w),
@@ -203,7 +236,7 @@ def forward(
         _pointer(v_seq),
         g.T,
         g.n,
-        DTYPES[g.x.dtype],
+        g.code,
         torch.get_num_threads(),
         device,
         stream,
@@ -228,46 +261,42 @@ def backward(
     need_decay: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Return the gradients of x, v, w and decay; None for what is absent or not needed."""
-    g = geometry(x, settings.multi_step)
+    x, g = known_geometry(x, settings.multi_step)
     v, w = _states(settings, v, w, g)
     one = learnable_decay(decay, settings, g)
     threshold, scale, count, inner = _per_channel(threshold, scale, g)
 
-    g_x = torch.empty_like(g.x)
-
-    def one_step() -> Tensor:
-        return torch.empty_strided(g.shape, g.strides, dtype=g.state, device=g.x.device)
-
-    g_v = None if v is None else one_step()
-    g_w = None if w is None else one_step()
-    g_decay = torch.zeros_like(decay) if need_decay and decay is not None else None
+    g_x = torch.empty_like(x)
+    g_v = None if v is None else empty_state(g)
+    g_w = None if w is None else empty_state(g)
+    learnable = decay if need_decay else None
     if g.T == 0 or g.n == 0:
         for gradient, incoming in ((g_v, g_v_next), (g_w, g_w_next)):
             if gradient is not None:
                 gradient.copy_(incoming) if incoming is not None else gradient.zero_()
-        return g_x, g_v, g_w, g_decay
+        return g_x, g_v, g_w, None if learnable is None else torch.zeros_like(learnable)
 
     if g_s is not None:
-        g_s = with_strides(g_s.to(g.x.dtype), g.x.stride())
+        g_s = with_strides(g_s.to(x.dtype), x.stride())
     if g_v_seq is not None:
-        g_v_seq = with_strides(g_v_seq, g.x.stride())
+        g_v_seq = with_strides(g_v_seq, x.stride())
     if g_v_next is not None:
         g_v_next = with_strides(g_v_next, g.strides)
     if g_w_next is not None:
         g_w_next = with_strides(g_w_next, g.strides)
-    device, stream = _place(g.x)
+    device, stream = _place(x)
     partial = scratch = None
     if device != _CPU:
         checkpoints = (g.T - 1) // _SEGMENT * (2 if settings.neuron == "izhikevich" else 1)
-        scratch = torch.empty(checkpoints * g.n, dtype=g.state, device=g.x.device)
-        if g_decay is not None:
-            partial = torch.empty((g.n + 63) // 64, dtype=torch.float64, device=g.x.device)
+        scratch = torch.empty(checkpoints * g.n, dtype=g.state, device=g.device)
+        if learnable is not None:
+            partial = torch.empty((g.n + 63) // 64, dtype=torch.float64, device=g.device)
     total = native(settings).backward(
         _pointer(g_s),
         _pointer(g_v_next),
         _pointer(g_w_next),
         _pointer(g_v_seq),
-        g.x.data_ptr(),
+        x.data_ptr(),
         _pointer(v),
         v_fill,
         _pointer(w),
@@ -281,18 +310,17 @@ def backward(
         _pointer(g_v),
         _pointer(g_w),
         _pointer(partial),
-        g_decay is not None,
+        learnable is not None,
         _pointer(scratch),
         g.T,
         g.n,
-        DTYPES[g.x.dtype],
+        g.code,
         torch.get_num_threads(),
         device,
         stream,
     )
-    if g_decay is not None:
-        if partial is not None:
-            g_decay.copy_(partial.sum())
-        else:
-            g_decay.fill_(total)
-    return g_x, g_v, g_w, g_decay
+    if learnable is None:
+        return g_x, g_v, g_w, None
+    if partial is None:
+        return g_x, g_v, g_w, torch.full_like(learnable, total)
+    return g_x, g_v, g_w, partial.sum().to(learnable.dtype).view_as(learnable)

@@ -46,6 +46,8 @@ def _canonical(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, .
 
 def with_strides(tensor: Tensor, strides: tuple[int, ...]) -> Tensor:
     """Return `tensor`, or a copy of it, with the given strides."""
+    if tensor.stride() == strides:
+        return tensor
     if _canonical(tensor.shape, tensor.stride()) == _canonical(tensor.shape, strides):
         return tensor
     copy = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device)
