@@ -254,7 +254,7 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
         return None
     try:
         w = d["w"] if len(node.native_memories) == 2 else None
-        spike, d["v"], w, v_seq = plan(x, d["v"], w, node.native_decay(x))
+        spike, d["v"], w, v_seq = plan.eager(x, d["v"], w, node.native_decay(x))
     except (KeyError, TypeError, ValueError):
         # A state that does not fit, or is of another dtype: told, or converted, there.
         return run_native(node, x, multi_step)

@@ -17,6 +17,7 @@ Outputs = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 
 _F64 = torch.float64
 _F32 = torch.float32
+_is_grad_enabled = torch.is_grad_enabled
 
 
 def _split(value: float | Tensor | None) -> tuple[float, Tensor | None]:
@@ -38,7 +39,7 @@ def fused(
 ) -> Outputs:
     """Run a plan with everything that it may hold."""
     if torch.is_grad_enabled() and any(map(_requires_grad, (x, v, w, decay))):
-        return _Fused.apply(plan, x, v, w, decay)
+        return _apply_fused(plan, x, v, w, decay)
     v_fill, v = _split(v)
     w_fill, w = _split(w)
     return launch.forward(plan.settings, x, v, v_fill, w, w_fill, decay, plan.threshold, plan.scale)
@@ -92,21 +93,21 @@ def simple(plan: Plan, x: Tensor, v: float | Tensor) -> Outputs | None:
 
     What costs here is not the kernel but every call from Python on the way to it.
     """
-    if not (x.is_cpu and x.is_contiguous() and x.dtype in DTYPES) or x.numel() == 0:
+    dtype = x.dtype
+    if not (x.is_cpu and x.is_contiguous() and dtype in DTYPES) or x.numel() == 0:
         return None
     if isinstance(v, Tensor):
-        shape = x.shape[1:] if plan.settings.multi_step else x.shape
-        dtype = x.dtype
+        shape = x.shape[1:] if plan.multi_step else x.shape
         if v.shape != shape or not v.is_cpu or not v.is_contiguous():
             return None
         if v.dtype is not (dtype if dtype is _F32 or dtype is _F64 else _F32):
             return None
-        if torch.is_grad_enabled() and (x.requires_grad or v.requires_grad):
-            return (*_Simple.apply(plan, x, v), None, None)
-    elif plan.settings.multi_step and x.dim() == 0:
+        if _is_grad_enabled() and (x.requires_grad or v.requires_grad):
+            return (*_apply_simple(plan, x, v), None, None)
+    elif plan.multi_step and x.dim() == 0:
         return None
-    elif torch.is_grad_enabled() and x.requires_grad:
-        return (*_Simple.apply(plan, x, float(v)), None, None)
+    elif _is_grad_enabled() and x.requires_grad:
+        return (*_apply_simple(plan, x, float(v)), None, None)
     return (*_simple_forward(plan, x, v), None, None)
 
 
@@ -118,13 +119,13 @@ def _simple_forward(plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, T
     if isinstance(v, Tensor):
         v_next = torch.empty_like(v)
         fill, at = 0.0, v.data_ptr()
-        if plan.settings.multi_step:
+        if plan.multi_step:
             T = x.shape[0]
             n //= T
     else:
         fill, at = v, 0
         state = dtype if dtype is _F32 or dtype is _F64 else _F32
-        if plan.settings.multi_step:
+        if plan.multi_step:
             T, *shape = x.shape
             n //= T
             v_next = torch.empty(shape, dtype=state, device="cpu")
@@ -182,7 +183,7 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
         g_v_next_at = g_v_next.data_ptr()
     n = x.numel()
     T = 1
-    if plan.settings.multi_step:
+    if plan.multi_step:
         T = x.shape[0]
         n //= T
     plan.native.backward_cpu(
@@ -193,3 +194,8 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
 
 
 _simple_backward_once = torch.autograd.function.once_differentiable(_simple_backward)
+
+# Without Function.apply around it, which looks for the transforms of torch.func: they have been
+# ruled out here.
+_apply_fused = super(torch.autograd.Function, _Fused).apply
+_apply_simple = super(torch.autograd.Function, _Simple).apply

@@ -27,12 +27,13 @@ class Plan:
     Arguments and returns of a call are those of `neuron`. Make it with `plan`.
     """
 
-    __slots__ = ("is_simple", "native", "scale", "settings", "threshold")
+    __slots__ = ("is_simple", "multi_step", "native", "scale", "settings", "threshold")
 
     def __init__(self, settings: Settings, threshold: Tensor | None, scale: Tensor | None) -> None:
         self.settings = settings
         self.threshold = threshold
         self.scale = scale
+        self.multi_step = settings.multi_step
         self.is_simple = (
             settings.neuron in ("if", "lif", "qif", "eif")
             and not settings.store_v_seq
@@ -55,15 +56,22 @@ class Plan:
         w: float | Tensor | None = None,
         decay: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        if (
-            torch.compiler.is_compiling()
-            or type(x) not in _PLAIN
-            or _len_torch_dispatch_stack()
-            or x.is_meta
-        ):
+        if torch.compiler.is_compiling():
             return self._registered(x, v, w, decay)
         if _are_functorch_transforms_active():
             return functional(self, x, _number(v), _number(w), decay)
+        return self.eager(x, v, w, decay)
+
+    def eager(
+        self,
+        x: Tensor,
+        v: float | Tensor,
+        w: float | Tensor | None,
+        decay: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Call the plan where neither torch.compile nor torch.func is at work."""
+        if type(x) not in _PLAIN or _len_torch_dispatch_stack() or x.is_meta:
+            return self._registered(x, v, w, decay)
         if self.is_simple and w is None and decay is None:
             outputs = simple(self, x, v)
             if outputs is not None:
