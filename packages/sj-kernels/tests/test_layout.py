@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from kernels_reference import NEURON_PARAMS
 
 from sj_kernels import launch, ops
 from sj_kernels.layout import dense_steps, is_dense
@@ -22,6 +23,8 @@ LAYOUTS = {
     "batch_first": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
     "strided": lambda x: x.repeat_interleave(2, -1)[..., ::2],
     "expanded": lambda x: x[:, :, :, :, :1].expand(x.shape),
+    "repeated": lambda x: x[:1].expand(x.shape),
+    "repeated_channels_last": lambda x: folded(x)[:1].expand(x.shape),
 }
 DENSE = ("contiguous", "channels_last", "permuted")
 
@@ -53,6 +56,29 @@ def test_values_and_strides(layout, channel, monkeypatch):
         assert got[0].stride() == got[2].stride() == x.stride()
         assert got[1].stride() == x[0].stride()
         assert launch.geometry(x, True)[0] is x
+
+
+@pytest.mark.parametrize("place", ["cpu", "cuda_on_host"])
+@pytest.mark.parametrize("neuron", ["lif", "plif", "izhikevich"])
+def test_a_repeated_step_is_read_in_place(neuron, place, monkeypatch):
+    if place == "cuda_on_host":
+        monkeypatch.setattr(launch, "_place", lambda x: (launch._CUDA_ON_HOST, 0))
+    one = folded(torch.randn(1, 2, 3, 5, 6, generator=torch.Generator().manual_seed(0)) + 0.6)
+    repeated = one.expand(19, *one.shape[1:])
+    results = []
+    for x in (repeated, repeated.contiguous()):
+        leaf = x.detach().requires_grad_()
+        decay = torch.tensor(0.4, requires_grad=True) if neuron == "plif" else None
+        s, *_ = ops.neuron(leaf, neuron=neuron, params=NEURON_PARAMS[neuron], decay=decay)
+        (s * torch.linspace(-1, 1, s.numel()).view(s.shape)).sum().backward()
+        results.append((s, leaf.grad, None if decay is None else decay.grad))
+    assert results[0][0].stride() == (180, *one.stride()[1:])
+    assert launch.geometry(repeated, True)[0] is repeated
+    for got, want in zip(*results, strict=True):
+        if got is not None and got.dim():
+            assert torch.equal(got, want)
+        elif got is not None:  # summed in another order
+            torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
 
 
 def test_single_step_channels_last():
@@ -87,6 +113,7 @@ def test_one_step_of_any_stride():
 
 def test_batch_first_is_copied_once():
     x = torch.randn(3, 4, 5).transpose(0, 1)
-    dense, strides = dense_steps(x, True)
+    dense, repeats, strides = dense_steps(x, True)
     assert dense.is_contiguous()
+    assert not repeats
     assert strides == (5, 1)

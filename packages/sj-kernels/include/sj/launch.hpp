@@ -3,6 +3,7 @@
 // kernel bodies) offers `forward(const NeuronArgs&)` and `backward(const NeuronArgs&)`.
 //
 // Arrays of neurons hold n elements in storage order; those with time hold T * n, step outermost.
+// With scale_ptr, scale is 1.
 // x, s, g_s, g_x are of `dtype`; all others of the state type: double for f64, else float.
 // Drivers do no checks: Python has done them. Null pointers: v, w (filled with v_fill, w_fill),
 // v_seq, and any incoming gradient (zero) or any outgoing one (not wanted) but g_x.
@@ -21,6 +22,7 @@ enum class NeuronKind : int { If, Lif, Plif, Qif, Eif, Izhikevich, kCount };
 struct NeuronArgs {
     // sizes; channel of neuron i = (i / inner) % channels, for v_th_ptr and scale_ptr
     int64_t T, n, channels, inner;
+    int64_t x_step;  // elements between steps of x: n, or 0 for one step that repeats
     // settings
     NeuronKind neuron;
     Surrogate surrogate;

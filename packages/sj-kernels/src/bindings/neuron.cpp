@@ -56,9 +56,11 @@ class Neuron {
     void forward(uintptr_t x, uintptr_t v, double v_fill, uintptr_t w, double w_fill,
                  uintptr_t v_th, uintptr_t scale, int64_t channels, int64_t inner, uintptr_t decay,
                  uintptr_t s, uintptr_t v_next, uintptr_t w_next, uintptr_t v_seq, int64_t T,
-                 int64_t n, int dtype, int threads, int device, uintptr_t stream) const {
+                 int64_t n, int64_t x_step, int dtype, int threads, int device,
+                 uintptr_t stream) const {
         NeuronArgs a = args_;
         sizes(a, T, n, channels, inner, dtype, threads, device, stream);
+        a.x_step = x_step;
         a.x = in(x);
         a.v = in(v);
         a.v_fill = v_fill;
@@ -78,10 +80,11 @@ class Neuron {
                     uintptr_t x, uintptr_t v, double v_fill, uintptr_t w, double w_fill,
                     uintptr_t v_th, uintptr_t scale, int64_t channels, int64_t inner,
                     uintptr_t decay, uintptr_t g_x, uintptr_t g_v, uintptr_t g_w, uintptr_t partial,
-                    bool want_decay, uintptr_t scratch, int64_t T, int64_t n, int dtype,
-                    int threads, int device, uintptr_t stream) const {
+                    bool want_decay, uintptr_t scratch, int64_t T, int64_t n, int64_t x_step,
+                    int dtype, int threads, int device, uintptr_t stream) const {
         NeuronArgs a = args_;
         sizes(a, T, n, channels, inner, dtype, threads, device, stream);
+        a.x_step = x_step;
         a.g_s = in(g_s);
         a.g_v_next = in(g_v_next);
         a.g_w_next = in(g_w_next);
@@ -144,7 +147,7 @@ class Neuron {
     static void sizes(NeuronArgs& a, int64_t T, int64_t n, int64_t channels, int64_t inner,
                       int dtype, int threads, int device, uintptr_t stream) {
         a.T = T;
-        a.n = n;
+        a.n = a.x_step = n;
         a.channels = channels;
         a.inner = inner;
         a.dtype = DType(dtype);

@@ -59,7 +59,7 @@ template <class R, class N, class Reset> struct Run {
         rows.stream = a.T * a.n * rows.size() >= kStreamBytes;
         const void* out = a.g_x ? a.g_x : a.s;
         rows.direct = rows.stream && a.dtype == rows.native() && on_line(out) &&
-                      a.n * rows.size() % kLine == 0 && (a.g_x || !a.scale_ptr);
+                      a.n * rows.size() % kLine == 0;
         ahead = kAheadBytes / (plan.block * rows.size());
         if (ahead < 1) ahead = 1;
         if (ahead > a.T) ahead = a.T;
@@ -70,7 +70,7 @@ template <class R, class N, class Reset> struct Run {
     static constexpr bool kOneThreshold = !N::kNonlinear || N::kDecayGrad;
     template <class Th>
     static constexpr bool kFuse =
-        kOneThreshold && sizeof(R) == 4 && std::is_same<Th, OneThreshold<R>>::value;
+        kOneThreshold && sizeof(R) == 4 && std::is_same<Th, One<R>>::value;
 
     // Where the state before the first step stands: in the caller's tensor, or filled into buffer.
     const R* initial(const void* state, double fill, int64_t first, R* buffer, int64_t n) const {
@@ -80,9 +80,9 @@ template <class R, class N, class Reset> struct Run {
     }
 
     // A row that is to be fetched ahead of its use; null for a block past the end.
-    const char* row(const void* base, int64_t t, int64_t first, int64_t end) const {
+    const char* row(const void* base, int64_t step, int64_t t, int64_t first, int64_t end) const {
         if (!base || first >= end) return nullptr;
-        return static_cast<const char*>(base) + (t * a.n + first) * rows.size();
+        return static_cast<const char*>(base) + (t * step + first) * rows.size();
     }
 
     template <class Th>
@@ -100,15 +100,22 @@ template <class R, class N, class Reset> struct Run {
         for (int64_t t = 0; t < a.T; ++t) {
             const int64_t at = t * a.n + first;
             const int64_t k = t + ahead;
-            const Ahead next{k < a.T ? row(a.x, k, first, end) : row(a.x, k - a.T, first + b, end),
+            const Ahead next{k < a.T ? row(a.x, a.x_step, k, first, end)
+                                     : row(a.x, a.x_step, k - a.T, first + b, end),
                              rows.size(), n};
-            const R* x = rows.load(a.x, at, x_buffer, n);
+            const R* x = rows.load(a.x, t * a.x_step + first, x_buffer, n);
             R* s = rows.target(a.s, at, s_buffer);
-            fire_row(neuron, reset, th, R(a.scale), x, v, w, v_next, w_next, s, rows.direct, n,
-                     next);
+            const auto fire = [&](auto scale) {
+                fire_row(neuron, reset, th, scale, x, v, w, v_next, w_next, s, rows.direct, n,
+                         next);
+            };
+            if constexpr (std::is_same<Th, Each<R>>::value) {
+                a.scale_ptr ? fire(Each<R>{scales}) : fire(One<R>{R(a.scale)});
+            } else {
+                fire(One<R>{R(a.scale)});
+            }
             v = v_next;
             w = w_next;
-            if (a.scale_ptr) scale_row(s, scales, s, n);
             rows.store(a.s, at, s, n);
             if (a.v_seq) {
                 R* to = static_cast<R*>(a.v_seq) + at;
@@ -139,12 +146,11 @@ template <class R, class N, class Reset> struct Run {
         const R* v = v_first;
         const R* w = N::kTwoStates ? initial(a.w, a.w_fill, first, w0, n) : nullptr;
         for (int64_t t = 0; t < a.T; ++t) {
-            const int64_t at = t * a.n + first;
             const int64_t k = t + ahead;
-            const Ahead next{
-                k < a.T ? row(a.x, k, first, end) : row(a.g_s, 2 * a.T - 1 - k, first, end),
-                rows.size(), n};
-            const R* x = rows.load(a.x, at, x_buffer, n);
+            const Ahead next{k < a.T ? row(a.x, a.x_step, k, first, end)
+                                     : row(a.g_s, a.n, 2 * a.T - 1 - k, first, end),
+                             rows.size(), n};
+            const R* x = rows.load(a.x, t * a.x_step + first, x_buffer, n);
             replay_row(neuron, reset, th, x, v, w, v_row, w_row, history + t * b, n, next);
             v = v_row;
             w = w_row;
@@ -158,7 +164,8 @@ template <class R, class N, class Reset> struct Run {
         for (int64_t t = a.T - 1; t >= 0; --t) {
             const int64_t at = t * a.n + first;
             const int64_t k = t - ahead;
-            const Ahead next{k >= 0 ? row(a.g_s, k, first, end) : row(a.x, -1 - k, first + b, end),
+            const Ahead next{k >= 0 ? row(a.g_s, a.n, k, first, end)
+                                    : row(a.x, a.x_step, -1 - k, first + b, end),
                              rows.size(), n};
             const R* h = history + t * b;
             const R* g_s = a.g_s ? rows.load(a.g_s, at, g_buffer, n) : g_buffer;
@@ -168,7 +175,7 @@ template <class R, class N, class Reset> struct Run {
             }
             if (a.g_v_seq) add_row(static_cast<const R*>(a.g_v_seq) + at, g_v, n);
             const R* x = nullptr;
-            if constexpr (N::kDecayGrad) x = rows.load(a.x, at, x_buffer, n);
+            if constexpr (N::kDecayGrad) x = rows.load(a.x, t * a.x_step + first, x_buffer, n);
             R* g_x = rows.target(a.g_x, at, gx_buffer);
             const auto back = [&](auto surrogate, auto v_before) {
                 back_row<R, kDetach>(neuron, reset, th, R(a.scale), h, surrogate, g_s, v_before, x,
@@ -185,7 +192,8 @@ template <class R, class N, class Reset> struct Run {
             if (kFuse<Th> && a.surrogate == Surrogate::ATan) {
                 if constexpr (kFuse<Th>) after_state(Computed<R, ATan<R>>{ATan<R>(a.surrogate_p)});
             } else if (kFuse<Th> && a.surrogate == Surrogate::Sigmoid) {
-                if constexpr (kFuse<Th>) after_state(Computed<R, Sigmoid<R>>{Sigmoid<R>(a.surrogate_p)});
+                if constexpr (kFuse<Th>)
+                    after_state(Computed<R, Sigmoid<R>>{Sigmoid<R>(a.surrogate_p)});
             } else {
                 surrogate_row(a.surrogate, a.surrogate_p, th, h, gs, n);
                 after_state(Stored<R>{gs});
@@ -224,8 +232,8 @@ template <class R, class N, class Reset> struct Run {
         for (int64_t first = begin * plan.block; first < end; first += plan.block) {
             const int64_t n = end - first < plan.block ? end - first : plan.block;
             if constexpr (kOneThreshold) {
-                if (!a.v_th_ptr) {
-                    body(first, n, OneThreshold<R>{R(a.v_th)});
+                if (!a.v_th_ptr && !a.scale_ptr) {
+                    body(first, n, One<R>{R(a.v_th)});
                     continue;
                 }
             }
@@ -233,7 +241,7 @@ template <class R, class N, class Reset> struct Run {
                 channel_row(static_cast<const R*>(a.v_th_ptr), a, first, thresholds, n);
             else
                 fill_row(R(a.v_th), thresholds, n);
-            body(first, n, RowThreshold<R>{thresholds});
+            body(first, n, Each<R>{thresholds});
         }
     }
 

@@ -23,7 +23,7 @@ int64_t gates_of(CellKind kind) {
 
 // Derivatives d of the G*H pre-activations of a row.
 template <class R> void derivatives(const CellSettings& s, const R* pre, R* d, int64_t H) {
-    const OneThreshold<R> zero{R(0)};
+    const One<R> zero{R(0)};
     const bool same = s.s1 == s.s2 && s.p1[0] == s.p2[0] && s.p1[1] == s.p2[1];
     const int64_t gates = gates_of(s.kind);
     if (same || s.kind == CellKind::Vanilla)

@@ -22,12 +22,12 @@ struct Ahead {
     }
 };
 
-// A threshold per neuron or one for all; both give th(i).
-template <class R> struct OneThreshold {
+// A threshold, or a height of the spike, per neuron or one for all; both give th(i).
+template <class R> struct One {
     R value;
     SJ_HD R operator()(int64_t) const { return value; }
 };
-template <class R> struct RowThreshold {
+template <class R> struct Each {
     const R* value;
     SJ_HD R operator()(int64_t i) const { return value[i]; }
 };
@@ -56,16 +56,16 @@ SJ_HD void compute_row(R* out, bool stream, int64_t n, Ahead ahead, const F& at)
     }
 }
 
-// s[i] = spike ? scale : 0. The state rows before and after may be the same.
-template <class R, class N, class Reset, class Th>
-inline void fire_row(const N neuron, const Reset reset, Th th, R scale, const R* x, const R* v,
+// s[i] = spike ? scale(i) : 0. The state rows before and after may be the same.
+template <class R, class N, class Reset, class Th, class Scale>
+inline void fire_row(const N neuron, const Reset reset, Th th, Scale scale, const R* x, const R* v,
                      const R* w, R* v_next, R* w_next, R* s, bool stream, int64_t n, Ahead ahead) {
     compute_row(s, stream, n, ahead, [=](int64_t i) SJ_INLINE {
         R h, vi = v[i], wi = N::kTwoStates ? w[i] : R(0);
         bool spike = step_forward(neuron, reset, x[i], th(i), vi, wi, h);
         v_next[i] = vi;
         if constexpr (N::kTwoStates) w_next[i] = wi;
-        return spike ? scale : R(0);
+        return spike ? scale(i) : R(0);
     });
 }
 
@@ -148,8 +148,15 @@ template <class R>
 inline void channel_row(const R* values, const NeuronArgs& a, int64_t first, R* row, int64_t n) {
     int64_t rest = first % a.inner, channel = (first / a.inner) % a.channels;
     for (int64_t i = 0; i < n;) {
-        int64_t run = a.inner - rest < n - i ? a.inner - rest : n - i;
-        for (int64_t j = 0; j < run; ++j) row[i + j] = values[channel];
+        if (a.inner == 1) {  // channels-last: the values side by side
+            const int64_t run = a.channels - channel < n - i ? a.channels - channel : n - i;
+            std::memcpy(row + i, values + channel, std::size_t(run) * sizeof(R));
+            i += run;
+            channel = 0;
+            continue;
+        }
+        const int64_t run = a.inner - rest < n - i ? a.inner - rest : n - i;
+        fill_row(values[channel], row + i, run);
         i += run;
         rest = 0;
         if (++channel == a.channels) channel = 0;

@@ -138,7 +138,7 @@ SJ_HD void forward_body(const NeuronArgs& a, int64_t q) {
     for (int64_t t = 0; t < a.T; ++t) {
         const int64_t at = t * a.n + i;
         Pack<E, V> next = x, s;
-        if (t + 1 < a.T) next = load<E, V>(a.x, at + a.n);
+        if (t + 1 < a.T) next = load<E, V>(a.x, (t + 1) * a.x_step + i);
         SJ_UNROLL
         for (int j = 0; j < V; ++j) {
             R h;
@@ -181,7 +181,7 @@ SJ_HD double backward_body(const NeuronArgs& a, const AnySurrogate<R>& any, int6
     initial(a.v, a.v_fill, i, v);
     initial(a.w, a.w_fill, i, w);
     for (int64_t t = 0; t < last * kSegment; ++t) {
-        const Pack<E, V> x = load<E, V>(a.x, t * a.n + i);
+        const Pack<E, V> x = load<E, V>(a.x, t * a.x_step + i);
         SJ_UNROLL
         for (int j = 0; j < V; ++j) {
             R h;
@@ -215,7 +215,7 @@ SJ_HD double backward_body(const NeuronArgs& a, const AnySurrogate<R>& any, int6
         const int64_t begin = segment * kSegment;
         const int steps = a.T - begin < kSegment ? int(a.T - begin) : kSegment;
         for (int k = 0; k < steps; ++k) {
-            const Pack<E, V> x = load<E, V>(a.x, (begin + k) * a.n + i);
+            const Pack<E, V> x = load<E, V>(a.x, (begin + k) * a.x_step + i);
             SJ_UNROLL
             for (int j = 0; j < V; ++j) {
                 R h;
@@ -227,7 +227,7 @@ SJ_HD double backward_body(const NeuronArgs& a, const AnySurrogate<R>& any, int6
             const int64_t at = (begin + k) * a.n + i;
             Pack<E, V> g_s{}, g_x, x{};
             if (a.g_s) g_s = load<E, V>(a.g_s, at);
-            if (N::kDecayGrad) x = load<E, V>(a.x, at);
+            if (N::kDecayGrad) x = load<E, V>(a.x, (begin + k) * a.x_step + i);
             SJ_UNROLL
             for (int j = 0; j < V; ++j) {
                 const R h = shared[(k * V + j) * kThreads + thread];

@@ -15,6 +15,7 @@ class Geometry(NamedTuple):
 
     T: int
     n: int
+    x_step: int  # elements between steps of x: n, or 0 for one step that repeats
     shape: tuple[int, ...]  # of one step
     strides: tuple[int, ...]  # of one step
     state: torch.dtype
@@ -40,17 +41,22 @@ def geometry(x: Tensor, multi_step: bool) -> tuple[Tensor, Geometry]:
         raise ValueError("`x` (shape []) must be [T, *] for a multi-step call.")
     if x.layout is not torch.strided:
         raise TypeError(f"`x` (layout {x.layout}) must be a strided tensor; call `to_dense()`.")
-    if x.is_contiguous():
-        shape = x.shape[1:] if multi_step else x.shape
-        strides = x.stride()[1:] if multi_step else x.stride()
-    else:
-        x, strides = dense_steps(x, multi_step)
-        shape = x.shape[1:] if multi_step else x.shape
-    T = x.shape[0] if multi_step else 1
+    x, repeats, strides = dense_steps(x, multi_step)
+    T, shape = (x.shape[0], x.shape[1:]) if multi_step else (1, x.shape)
     n = 1
     for size in shape:
         n *= size
-    return x, Geometry(T, n, shape, strides, state_dtype(x.dtype), x.device, DTYPES[x.dtype])
+    state = state_dtype(x.dtype)
+    x_step = 0 if repeats else n
+    return x, Geometry(T, n, x_step, shape, strides, state, x.device, DTYPES[x.dtype])
+
+
+def empty_sequence(x: Tensor, g: Geometry, dtype: torch.dtype | None = None) -> Tensor:
+    """Allocate a tensor of x's shape, dense in the layout of its steps."""
+    if g.x_step:
+        return torch.empty_like(x, dtype=dtype)
+    strides = (g.n, *g.strides)
+    return torch.empty_strided(x.shape, strides, dtype=dtype or x.dtype, device=g.device)
 
 
 def known_geometry(x: Tensor, multi_step: bool) -> tuple[Tensor, Geometry]:
@@ -190,8 +196,8 @@ def forward_outputs(
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Allocate spikes, v_next, w_next and v_seq for the geometry of a call."""
     w_next = empty_state(g) if settings.neuron == "izhikevich" else None
-    v_seq = torch.empty_like(x, dtype=g.state) if settings.store_v_seq else None
-    return torch.empty_like(x), empty_state(g), w_next, v_seq
+    v_seq = empty_sequence(x, g, g.state) if settings.store_v_seq else None
+    return empty_sequence(x, g), empty_state(g), w_next, v_seq
 
 
 def forward(
@@ -236,6 +242,7 @@ def forward(
         _pointer(v_seq),
         g.T,
         g.n,
+        g.x_step,
         g.code,
         torch.get_num_threads(),
         device,
@@ -266,7 +273,7 @@ def backward(
     one = learnable_decay(decay, settings, g)
     threshold, scale, count, inner = _per_channel(threshold, scale, g)
 
-    g_x = torch.empty_like(x)
+    g_x = empty_sequence(x, g)
     g_v = None if v is None else empty_state(g)
     g_w = None if w is None else empty_state(g)
     learnable = decay if need_decay else None
@@ -277,9 +284,9 @@ def backward(
         return g_x, g_v, g_w, None if learnable is None else torch.zeros_like(learnable)
 
     if g_s is not None:
-        g_s = with_strides(g_s.to(x.dtype), x.stride())
+        g_s = with_strides(g_s.to(x.dtype), g_x.stride())
     if g_v_seq is not None:
-        g_v_seq = with_strides(g_v_seq, x.stride())
+        g_v_seq = with_strides(g_v_seq, g_x.stride())
     if g_v_next is not None:
         g_v_next = with_strides(g_v_next, g.strides)
     if g_w_next is not None:
@@ -314,6 +321,7 @@ def backward(
         _pointer(scratch),
         g.T,
         g.n,
+        g.x_step,
         g.code,
         torch.get_num_threads(),
         device,

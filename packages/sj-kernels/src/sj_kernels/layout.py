@@ -22,21 +22,31 @@ def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
-def dense_steps(x: Tensor, multi_step: bool) -> tuple[Tensor, tuple[int, ...]]:
-    """Return x, or a contiguous copy, and the strides of one step of it."""
-    if multi_step:
-        shape, strides = x.shape[1:], x.stride()[1:]
-        step = 1
-        for size in shape:
-            step *= size
-        fits = (x.shape[0] == 1 or x.stride(0) == step) and is_dense(shape, strides)
-    else:
-        fits = is_dense(x.shape, x.stride())
-        strides = x.stride()
-    if not fits:
+def dense_steps(x: Tensor, multi_step: bool) -> tuple[Tensor, bool, tuple[int, ...]]:
+    """Return x or a dense copy, whether one step repeats in it, and the strides of a step.
+
+    A sequence made by `expand` repeats one step, which is read again at each time. The copy of a
+    sequence whose steps are dense, but apart, keeps their layout.
+    """
+    if x.is_contiguous():
+        return x, False, x.stride()[1:] if multi_step else x.stride()
+    shape, strides = x.shape, x.stride()
+    if not multi_step:
+        if not is_dense(shape, strides):
+            x = x.contiguous()
+        return x, False, _canonical(shape, x.stride())
+    step, steps = shape[1:], strides[1:]
+    if not is_dense(step, steps):
         x = x.contiguous()
-        strides = x.stride()[1:] if multi_step else x.stride()
-    return x, _canonical(x.shape[1:] if multi_step else x.shape, strides)
+        return x, False, _canonical(step, x.stride()[1:])
+    steps = _canonical(step, steps)
+    n = 1
+    for size in step:
+        n *= size
+    repeats = strides[0] == 0 and shape[0] > 1
+    if not repeats and shape[0] != 1 and strides[0] != n:
+        x = with_strides(x, (n, *steps))
+    return x, repeats, steps
 
 
 def _canonical(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:

@@ -73,7 +73,7 @@ def _neuron_backward_fake(*args: Any) -> tuple[Tensor, ...]:
     g_v = None if v is None else launch.empty_state(g)
     g_w = None if w is None else launch.empty_state(g)
     g_decay = torch.empty_like(decay) if need_decay and decay is not None else None
-    return _present((torch.empty_like(dense), g_v, g_w, g_decay), x)
+    return _present((launch.empty_sequence(dense, g), g_v, g_w, g_decay), x)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
