@@ -27,7 +27,7 @@ from sj_convert.modules import (
 from sj_convert.neuron import BurstIFNode, ScaledIFNode, SignedIFNode
 from sj_convert.pooling import check_max_pool, pool_over_time
 from sj_convert.report import analog_nodes, refuse
-from sj_convert.steps import with_step_modes
+from sj_convert.steps import channels_last, with_step_modes
 from sj_convert.trace import (
     MAX_POOLS,
     calls_of,
@@ -77,6 +77,7 @@ class Converter(nn.Module):
         max_pool: 'running' (exact), 'gate' (for hardware) or 'spikes' (each step on its own).
         bias_correction: shift biases so that each channel's mean over the loader is the network's.
         T: number of time steps that 'mse' and `bias_correction` are for.
+        progress: show bars on a terminal; False: never.
 
     Raises:
         ValueError: an argument outside its values, a missing `T`, an operation without spiking
@@ -110,6 +111,7 @@ class Converter(nn.Module):
         max_pool: str = "running",
         bias_correction: bool = False,
         T: int | None = None,
+        progress: bool = True,
     ) -> None:
         super().__init__()
         kind = parse_mode(mode).kind
@@ -143,6 +145,7 @@ class Converter(nn.Module):
         self.max_pool = check_max_pool(max_pool)
         self.bias_correction = bias_correction
         self.T = T
+        self.progress = bool(progress)
 
     @classmethod
     def recommended(
@@ -205,7 +208,8 @@ class Converter(nn.Module):
             ).to(device)
             if self.bias_correction:
                 assert self.T is not None
-                correct_bias(snn, means, self.dataloader, self.T, device)
+                correct_bias(snn, means, self.dataloader, self.T, device, progress=self.progress)
+        channels_last(snn)
         snn.conversion_report = report  # type: ignore[assignment]
         # Without this fx drops attributes of its own graph modules in a deep copy.
         snn.meta[_PRESERVED] = {**snn.meta.get(_PRESERVED, {}), "conversion_report": report}
@@ -224,7 +228,11 @@ class Converter(nn.Module):
                     site = path.rpartition(".")[0]
                     handles.append(module.register_forward_hook(_add_up(site, sums, counts)))
         try:
-            for inputs in tqdm(batches(gm, self.dataloader, device), desc="Calibrating"):
+            for inputs in tqdm(
+                batches(gm, self.dataloader, device),
+                desc="Calibrating",
+                disable=None if self.progress else True,
+            ):
                 gm(*inputs)
         finally:
             for handle in handles:

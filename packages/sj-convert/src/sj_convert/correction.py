@@ -82,6 +82,8 @@ def correct_bias(
     dataloader: Iterable[Any],
     T: int,
     device: torch.device,
+    *,
+    progress: bool = True,
 ) -> None:
     """Correct the biases in place, layer by layer from the input, and once more.
 
@@ -90,7 +92,8 @@ def correct_bias(
     """
     functional.set_step_mode(snn, "m")
     sites = [(node, site) for node in snn.graph.nodes if (site := _site(snn, node)) in means]
-    for node, site in tqdm(sites * SWEEPS, desc="Correcting biases"):
+    disable = None if progress else True  # None: shown on a terminal only
+    for node, site in tqdm(sites * SWEEPS, desc="Correcting biases", disable=disable):
         total: Any = 0.0
         count = 0
         upto = _Upto(snn, node)

@@ -69,7 +69,9 @@ class ScaledIFNode(BaseNode):
     def memory_like(self, name: str, x: Tensor) -> Tensor:
         if name == "v" and self.v_init and not isinstance(self.v, Tensor):
             theta = channel_view(self.v_threshold.to(state_dtype(x)), x.dim())
-            return (self.v_init * theta).expand(x.shape).contiguous()
+            # In the layout of x, which may be channels-last.
+            v = torch.empty_like(x, dtype=theta.dtype, requires_grad=False)
+            return v.copy_(self.v_init * theta)
         return super().memory_like(name, x)
 
     def native_threshold(self, x: Tensor, step_shape: torch.Size) -> float | Tensor:

@@ -20,11 +20,17 @@ def cumulated(x_seq: Tensor, start: Tensor) -> Tensor:
             total = total + x
             totals.append(total)
         return torch.stack(totals)
-    out = torch.empty(x_seq.shape, dtype=start.dtype, device=start.device)
+    out = torch.empty_like(x_seq, dtype=start.dtype)
     total = start
     for x, target in zip(x_seq.unbind(0), out.unbind(0), strict=True):
         total = torch.add(total, x, out=target)
     return out
+
+
+def _empty_sequence(step: Tensor, T: int, dtype: torch.dtype) -> Tensor:
+    """Memory for T steps in the layout of one: channels-last stays so."""
+    strides = (step.numel(), *step.stride())
+    return torch.empty_strided((T, *step.shape), strides, dtype=dtype, device=step.device)
 
 
 def _plain(x: Tensor) -> bool:
@@ -69,17 +75,20 @@ class RunningMaxPool(MemoryModule):
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         if x_seq.shape[0] == 0:
             return super().multi_step_forward(x_seq)
-        totals = cumulated(x_seq, self.memory_like("total", x_seq[0]))
-        pooled = self.pool(totals.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
-        if _plain(x_seq) and not totals.requires_grad:
-            y = torch.empty_like(pooled)
-            torch.sub(pooled[0], torch.as_tensor(self.pooled).to(pooled), out=y[0])
-            torch.sub(pooled[1:], pooled[:-1], out=y[1:])
-        else:
-            y = torch.cat([pooled[:1] - self.pooled, pooled[1:] - pooled[:-1]])
-        # Clones: views would keep the whole sequences alive.
-        self.total, self.pooled = totals[-1].clone(), pooled[-1].clone()
-        return y.to(x_seq.dtype)
+        start = self.memory_like("total", x_seq[0])
+        if not _plain(x_seq) or start.requires_grad:
+            steps = [self.single_step_forward(x) for x in x_seq.unbind(0)]
+            return torch.stack(steps)
+        # Step by step in place: one step stays in cache, where the sums of all would not.
+        total = torch.empty_like(x_seq[0], dtype=start.dtype).copy_(start)
+        for t, x in enumerate(x_seq.unbind(0)):
+            pooled = self.pool(total.add_(x))
+            if t == 0:
+                y = _empty_sequence(pooled, x_seq.shape[0], x_seq.dtype)
+            torch.sub(pooled, torch.as_tensor(self.pooled).to(pooled), out=y[t])
+            self.pooled = pooled
+        self.total = total
+        return y
 
 
 class GatedMaxPool(MemoryModule):
