@@ -72,7 +72,8 @@ def convert(
     twin, data = _trained_twin(twin_config(config), run / "ann", progress, say)
     ann_accuracy = _accuracy(twin, data, run / "ann")
     calibration = [x for x, _ in data.train_dataloader()]
-    snn = library.Converter.recommended(calibration, T=time_steps)(twin.net.eval())
+    converter = library.Converter.recommended(calibration, T=time_steps, progress=progress)
+    snn = converter(twin.net.eval())
     accuracy = library.accuracy_over_time(snn, data.test_dataloader(), time_steps)
     results = {
         "ann_accuracy": ann_accuracy,
