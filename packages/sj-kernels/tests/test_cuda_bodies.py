@@ -41,8 +41,9 @@ def same(a, b):
     return torch.equal(a.nan_to_num(nan=12.5), b.nan_to_num(nan=12.5))
 
 
-# One segment exactly, less, and several with a rest; a block of threads and a ragged one.
-@pytest.mark.parametrize("shape", [(8, 2, 4, 16), (5, 1, 3, 7), (27, 3, 5, 11)])
+# One segment exactly, less, and several with a rest; a block of threads and a ragged one; and few
+# steps, which the CPU takes by strips.
+@pytest.mark.parametrize("shape", [(8, 2, 4, 16), (5, 1, 3, 7), (27, 3, 5, 11), (4, 2, 11, 13)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("detach_reset", [True, False])
 @pytest.mark.parametrize("v_reset", [-0.1, None])

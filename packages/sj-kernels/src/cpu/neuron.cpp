@@ -7,6 +7,7 @@
 
 #include "parallel.hpp"
 #include "rows.hpp"
+#include "strip.hpp"
 
 namespace sj {
 inline namespace SJ_ABI {
@@ -131,8 +132,30 @@ template <class R, class N, class Reset> struct Run {
         }
     }
 
+    // Few steps of a neuron of one state: strips, and rows for what is left of the block.
     template <bool kDetach, class Th>
     void backward(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
+        int64_t done = 0;
+        if constexpr (kFuse<Th> && !N::kNonlinear) {
+            if (a.T <= kStripSteps && a.dtype == rows.native() && rows.stream == rows.direct &&
+                a.g_s && !a.g_v_seq) {
+                const auto strips = [&](auto surrogate) {
+                    Strips<R, N, Reset, decltype(surrogate)> s{a, neuron, reset, surrogate,
+                                                               rows.direct};
+                    done = n / s.kWidth * s.kWidth;
+                    s.template backward<kDetach>(first, first + done, end);
+                };
+                if (a.surrogate == Surrogate::ATan)
+                    strips(ATan<R>(a.surrogate_p));
+                else if (a.surrogate == Surrogate::Sigmoid)
+                    strips(Sigmoid<R>(a.surrogate_p));
+            }
+        }
+        if (done < n) backward_rows<kDetach>(first + done, n - done, end, th, buffers);
+    }
+
+    template <bool kDetach, class Th>
+    void backward_rows(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
         const int64_t b = plan.block;
         R *x_buffer = buffers, *g_buffer = buffers + b, *v0 = buffers + 2 * b;
         R *w0 = buffers + 3 * b, *scales = buffers + 4 * b, *gs = buffers + 5 * b;

@@ -1,0 +1,80 @@
+#pragma once
+// Backward over few time steps: strips of a few cache lines, each through all steps at once, so that
+// reads and streamed writes alternate finely and the history stays in registers and L1: a quarter
+// less time than by rows where memory sets the pace. More steps take the rows of rows.hpp.
+
+#include "rows.hpp"
+
+namespace sj {
+inline namespace SJ_ABI {
+
+constexpr int kStripSteps = 4;  // at most: more would be more streams than processors follow
+
+template <class R, class N, class Reset, class S> struct Strips {
+    const NeuronArgs& a;
+    N neuron_;
+    Reset reset_;
+    S surrogate_;
+    bool stream;
+
+    static constexpr int64_t kWidth = kPiece<R>;
+
+    // The strips of [first, end); each fetches the one behind it, as long as that begins before stop.
+    template <bool kDetach> void backward(int64_t first, int64_t end, int64_t stop) const {
+        for (int64_t i = first; i < end; i += kWidth) {
+            const bool last = i + kWidth >= stop;
+            one<kDetach>(i, [&](const R* row) SJ_INLINE {
+                const char* next = reinterpret_cast<const char*>(row + kWidth);
+                if (!last) prefetch_row(next, kWidth * int64_t(sizeof(R)));
+            });
+        }
+    }
+
+  private:
+    static SJ_HD void start(const void* state, R fill, int64_t i, R* v) {
+        const R* from = static_cast<const R*>(state) + i;
+        if (state)
+            store_lines<false>(from, v, 4);
+        else
+            fill_row(fill, v, kWidth);
+    }
+
+    template <bool kDetach, class Fetch> SJ_HD void one(int64_t i, const Fetch& fetch) const {
+        const R v_th = R(a.v_th), scale = R(a.scale);
+        const N neuron = neuron_;  // copies: what is written here is none of their parameters
+        const Reset reset = reset_;
+        const S surrogate = surrogate_;
+        R history[kStripSteps][kWidth], v[kWidth];
+        start(a.v, R(a.v_fill), i, v);
+        for (int64_t t = 0; t < a.T; ++t) {
+            const R* x = static_cast<const R*>(a.x) + t * a.x_step + i;
+            fetch(x);
+            R* h = history[t];
+            SJ_LOOP
+            for (int64_t j = 0; j < kWidth; ++j) {
+                R w = R(0);
+                step_forward(neuron, reset, x[j], v_th, v[j], w, h[j]);
+            }
+        }
+        start(a.g_v_next, R(0), i, v);
+        for (int64_t t = a.T - 1; t >= 0; --t) {
+            const int64_t at = t * a.n + i;
+            const R *g_s = static_cast<const R*>(a.g_s) + at, *h = history[t];
+            fetch(g_s);
+            R g_x[kWidth];
+            SJ_LOOP
+            for (int64_t j = 0; j < kWidth; ++j) {
+                R g_w = R(0);
+                g_x[j] = step_backward<R, kDetach>(neuron, reset, h[j], surrogate(h[j] - v_th),
+                                                   g_s[j] * scale, v_th, R(0), v[j], g_w) *
+                         neuron.dh_dx();
+            }
+            R* to = static_cast<R*>(a.g_x) + at;
+            stream ? store_lines<true>(g_x, to, 4) : store_lines<false>(g_x, to, 4);
+        }
+        if (a.g_v) store_lines<false>(v, static_cast<R*>(a.g_v) + i, 4);
+    }
+};
+
+}  // namespace SJ_ABI
+}  // namespace sj
