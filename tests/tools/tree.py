@@ -78,15 +78,26 @@ def nvcc() -> str | None:
 
 
 def sanitizer_runtime() -> str | None:
-    """The library of AddressSanitizer that goes with the compiler, to be preloaded."""
+    """The libraries to preload for AddressSanitizer, as the compiler names them.
+
+    The C++ runtime belongs to them: the sanitizer looks for its `__cxa_throw` when the process
+    starts, and Python itself does not load it; the first exception would end the process.
+    """
     path = compiler()
     if path is None or not sys.platform.startswith("linux"):
         return None
-    for name in ("libasan.so", "libclang_rt.asan-x86_64.so"):
-        found = subprocess.run([path, f"-print-file-name={name}"], capture_output=True, text=True)
-        if os.path.isabs(found.stdout.strip()):
-            return os.path.realpath(found.stdout.strip())
+    for names in (("libasan.so", "libstdc++.so.6"), ("libclang_rt.asan-x86_64.so",)):
+        found = [library(path, name) for name in names]
+        if all(found):
+            return " ".join(name for name in found if name)
     return None
+
+
+def library(compiler: str, name: str) -> str | None:
+    """Path of a library that `compiler` links; None where it has none."""
+    run = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True)
+    found = run.stdout.strip()
+    return os.path.realpath(found) if os.path.isabs(found) else None
 
 
 def lowest(*instead: str) -> list[str]:
