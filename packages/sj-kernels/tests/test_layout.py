@@ -4,7 +4,7 @@ import pytest
 import torch
 from kernels_reference import NEURON_PARAMS
 
-from sj_kernels import launch, ops
+from sj_kernels import geometry, launch, ops
 from sj_kernels.layout import dense_steps, is_dense
 
 SETTINGS = {"neuron": "lif", "params": (0.4, 0.1, 1.0), "surrogate": "ATan"}
@@ -55,7 +55,7 @@ def test_values_and_strides(layout, channel, monkeypatch):
     if layout in DENSE:
         assert got[0].stride() == got[2].stride() == x.stride()
         assert got[1].stride() == x[0].stride()
-        assert launch.geometry(x, True)[0] is x
+        assert geometry.geometry(x, True)[0] is x
 
 
 @pytest.mark.parametrize("place", ["cpu", "cuda_on_host"])
@@ -73,7 +73,7 @@ def test_a_repeated_step_is_read_in_place(neuron, place, monkeypatch):
         (s * torch.linspace(-1, 1, s.numel()).view(s.shape)).sum().backward()
         results.append((s, leaf.grad, None if decay is None else decay.grad))
     assert results[0][0].stride() == (180, *one.stride()[1:])
-    assert launch.geometry(repeated, True)[0] is repeated
+    assert geometry.geometry(repeated, True)[0] is repeated
     for got, want in zip(*results, strict=True):
         if got is not None and got.dim():
             assert torch.equal(got, want)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sj_kernels import launch
+from sj_kernels import geometry, launch
 from sj_kernels.settings import Settings, native
 
 _LIBRARY = torch.library.Library("sj", "DEF")
@@ -59,7 +59,7 @@ def _neuron_forward(x: Tensor, *args: Any) -> tuple[Tensor, ...]:
 def _neuron_forward_fake(x: Tensor, *args: Any) -> tuple[Tensor, ...]:
     chosen = _settings(args[7:])
     native(chosen)
-    return _present(launch.forward_outputs(chosen, *launch.geometry(x, chosen.multi_step)), x)
+    return _present(launch.forward_outputs(chosen, *geometry.geometry(x, chosen.multi_step)), x)
 
 
 def _neuron_backward(*args: Any) -> tuple[Tensor, ...]:
@@ -69,11 +69,11 @@ def _neuron_backward(*args: Any) -> tuple[Tensor, ...]:
 def _neuron_backward_fake(*args: Any) -> tuple[Tensor, ...]:
     x, v, _, w, _, decay = args[4:10]
     *settings, need_decay = args[12:]
-    dense, g = launch.geometry(x, _settings(tuple(settings)).multi_step)
-    g_v = None if v is None else launch.empty_state(g)
-    g_w = None if w is None else launch.empty_state(g)
+    dense, g = geometry.geometry(x, _settings(tuple(settings)).multi_step)
+    g_v = None if v is None else geometry.empty_state(g)
+    g_w = None if w is None else geometry.empty_state(g)
     g_decay = torch.empty_like(decay) if need_decay and decay is not None else None
-    return _present((launch.empty_sequence(dense, g), g_v, g_w, g_decay), x)
+    return _present((geometry.empty_sequence(dense, g), g_v, g_w, g_decay), x)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

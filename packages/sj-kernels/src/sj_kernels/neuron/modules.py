@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sj_kernels import launch
+from sj_kernels import geometry
 from sj_kernels.neuron import forward as plain, functions
 from sj_kernels.neuron.surrogates import surrogate_index
 
@@ -51,7 +51,7 @@ class BaseNode(nn.Module):
         """Return the spikes of `x`: `[*]`, for a multi-step node `[T, *]`."""
         if not isinstance(self.v, Tensor):
             shape = x.shape[1:] if self._multi_step else x.shape
-            state = launch.state_dtype(x.dtype)
+            state = geometry.state_dtype(x.dtype)
             self.v = torch.full(shape, self.v, dtype=state, device=x.device)
         cls = type(self)
         if self.training:
