@@ -1,4 +1,4 @@
-"""What all tests of the repository share."""
+"""What the tests of all packages share."""
 
 import pytest
 import torch
