@@ -10,7 +10,6 @@ One process, the two interleaved, median of the ratios; glibc's allocator keeps 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
 import sys
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from allocator import keep_pages
 from torch import Tensor, nn
 
 from sj_convert import Converter, accuracy_over_time
@@ -38,16 +38,6 @@ def cnn(pool: Callable[[int], nn.Module], width: int) -> nn.Sequential:
         *(*block(width, 2 * width), *block(2 * width, 2 * width), pool(2)),
         *(nn.Flatten(), nn.Linear(2 * width * 64, 10)),
     ).eval()
-
-
-def keep_pages() -> None:
-    """Tell glibc to serve large blocks from the heap and to keep them."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return
-    libc.mallopt(-4, 0)  # M_MMAP_MAX
-    libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
 def ratio(work: Callable[[], object], reference: Callable[[], object], runs: int) -> list[float]:

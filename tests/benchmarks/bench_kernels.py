@@ -10,7 +10,6 @@ once more with the allocator as it is. `--peers` times spikingjelly's multi-step
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from allocator import keep_pages
 from torch import Tensor
 
 from sj_core import functional, neuron, surrogate
@@ -28,16 +28,6 @@ LARGE = [(4, 64, 32768), (32, 64, 4096), (500, 16, 512)]
 ODD = [(7, 48, 5000), (33, 17, 1001)]
 Call = Callable[[], object]
 Row = tuple[str, str, float, float]  # bar, what, ratio, reach
-
-
-def keep_pages() -> None:
-    """Tell glibc to serve large blocks from the heap and to keep them."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return
-    libc.mallopt(-4, 0)  # M_MMAP_MAX
-    libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
 def ratios(reference: Call, calls: list[Call], runs: int = 21, repeat: int = 1) -> list[float]:

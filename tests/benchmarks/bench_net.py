@@ -9,28 +9,18 @@ one process, in turn, the median of the ratios; glibc's allocator keeps its page
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
+from allocator import keep_pages
 from torch import Tensor, nn
 
 from sj_core import functional, layer, neuron, surrogate
 
 T, BATCH = 4, 16
-
-
-def keep_pages() -> None:
-    """Tell glibc to serve large blocks from the heap and to keep them."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return
-    libc.mallopt(-4, 0)  # M_MMAP_MAX
-    libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
 def net(kit: object, activation: Callable[[], nn.Module], width: int) -> nn.Sequential:

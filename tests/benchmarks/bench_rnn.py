@@ -12,7 +12,6 @@ input, weights and output apart. Reach: 1.2 (LSTM), 0.7 (GRU), 1.1 (vanilla).
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
 import time
@@ -20,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from allocator import keep_pages
 from torch import Tensor, nn
 
 from sj_core import backend
@@ -43,16 +43,6 @@ CASES = (
     Case("the same, both ways", (128, 256, 2), 100, 32, True),
     Case("16->32, 1 layer", (16, 32, 1), 50, 8, False),
 )
-
-
-def keep_pages() -> None:
-    """Tell glibc to serve large blocks from the heap and to keep them."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return
-    libc.mallopt(-4, 0)  # M_MMAP_MAX
-    libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
 def spikingjelly(kind: str) -> Any:
