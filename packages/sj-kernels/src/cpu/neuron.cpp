@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "parallel.hpp"
+#include "relay.hpp"
 #include "rows.hpp"
 #include "strip.hpp"
 
@@ -13,7 +14,8 @@ namespace sj {
 inline namespace SJ_ABI {
 namespace {
 
-constexpr int64_t kBlock = 1024;           // neurons of a block, at most
+constexpr int64_t kBlock = 1024;           // neurons of a block, at most;
+constexpr int64_t kRelayBlock = 4096;      // of a relay between memory and memory
 constexpr int64_t kAlign = 64;             // blocks start at multiples of it
 constexpr int64_t kSerial = 32768;         // elements below which threads cost more than they give
 constexpr int64_t kAheadBytes = 12 << 10;  // how far reads run ahead of use
@@ -50,17 +52,17 @@ template <class R, class N, class Reset> struct Run {
     double* partial;
     int64_t ahead;
 
-    Run(const NeuronArgs& args, const N& n, int64_t limit, double* partial_sums)
+    Run(const NeuronArgs& args, const N& n, double* partial_sums)
         : a(args),
           neuron(n),
           reset{R(args.v_reset)},
-          plan(plan_of(args, limit)),
           partial(partial_sums) {
         rows.dtype = a.dtype;
         rows.stream = a.T * a.n * rows.size() >= kStreamBytes;
         const void* out = a.g_x ? a.g_x : a.s;
         rows.direct = rows.stream && a.dtype == rows.native() && on_line(out) &&
                       a.n * rows.size() % kLine == 0;
+        plan = plan_of(a, a.g_x ? backward_block() : kBlock);
         ahead = kAheadBytes / (plan.block * rows.size());
         if (ahead < 1) ahead = 1;
         if (ahead > a.T) ahead = a.T;
@@ -69,9 +71,25 @@ template <class R, class N, class Reset> struct Run {
     // Loops of their own, where they are worth the size and the time to compile: for one threshold
     // in place of a row of equal ones, and for the common surrogates without a row between.
     static constexpr bool kOneThreshold = !N::kNonlinear || N::kDecayGrad;
-    template <class Th>
-    static constexpr bool kFuse =
-        kOneThreshold && sizeof(R) == 4 && std::is_same<Th, One<R>>::value;
+    static constexpr bool kFuseOne = kOneThreshold && sizeof(R) == 4;
+    template <class Th> static constexpr bool kFuse = kFuseOne && std::is_same<Th, One<R>>::value;
+    // Strips and relays in backward: several steps of a neuron of one state at once.
+    static constexpr bool kManySteps = kFuseOne && !N::kNonlinear;
+
+    bool many_steps() const {
+        return kManySteps && !a.v_th_ptr && !a.scale_ptr && a.dtype == rows.native() &&
+               rows.stream == rows.direct && a.g_s && !a.g_v_seq &&
+               (a.surrogate == Surrogate::ATan || a.surrogate == Surrogate::Sigmoid);
+    }
+
+    // So that H of a block over all steps stays in the second-level cache.
+    int64_t backward_block() const {
+        int64_t block = cache_share() / (a.T * int64_t(sizeof(R)));
+        if (a.g_decay) block /= 2;  // beside it x, which is read twice
+        const int64_t most = rows.stream && many_steps() ? kRelayBlock : kBlock;
+        if (block > most) block = most;
+        return block < kAlign ? kAlign : block;
+    }
 
     // Where the state before the first step stands: in the caller's tensor, or filled into buffer.
     const R* initial(const void* state, double fill, int64_t first, R* buffer, int64_t n) const {
@@ -132,30 +150,30 @@ template <class R, class N, class Reset> struct Run {
         }
     }
 
-    // Few steps of a neuron of one state: strips, and rows for what is left of the block.
-    template <bool kDetach, class Th>
-    void backward(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
-        int64_t done = 0;
-        if constexpr (kFuse<Th> && !N::kNonlinear) {
-            if (a.T <= kStripSteps && a.dtype == rows.native() && rows.stream == rows.direct &&
-                a.g_s && !a.g_v_seq) {
-                const auto strips = [&](auto surrogate) {
-                    Strips<R, N, Reset, decltype(surrogate)> s{a, neuron, reset, surrogate,
-                                                               rows.direct};
-                    done = n / s.kWidth * s.kWidth;
-                    s.template backward<kDetach>(first, first + done, end);
-                };
-                if (a.surrogate == Surrogate::ATan)
-                    strips(ATan<R>(a.surrogate_p));
-                else if (a.surrogate == Surrogate::Sigmoid)
-                    strips(Sigmoid<R>(a.surrogate_p));
-            }
+    // All blocks of [first, end), by strips or a relay.
+    template <bool kDetach> void backward_many(int64_t first, int64_t end, R* buffers) const {
+        if constexpr (kManySteps) {
+            const auto go = [&](auto surrogate) {
+                using S = decltype(surrogate);
+                if (a.T > kStripSteps) {
+                    Relay<R, N, Reset, S>{a,           neuron,     reset,  surrogate,
+                                          rows.direct, plan.block, buffers}
+                        .template backward<kDetach>(first, end);
+                    return;
+                }
+                const Strips<R, N, Reset, S> strips{a, neuron, reset, surrogate, rows.direct};
+                const int64_t rest = first + (end - first) / strips.kWidth * strips.kWidth;
+                strips.template backward<kDetach>(first, rest);
+                if (rest < end)
+                    backward<kDetach>(rest, end - rest, end, One<R>{R(a.v_th)}, buffers);
+            };
+            a.surrogate == Surrogate::ATan ? go(ATan<R>(a.surrogate_p))
+                                           : go(Sigmoid<R>(a.surrogate_p));
         }
-        if (done < n) backward_rows<kDetach>(first + done, n - done, end, th, buffers);
     }
 
     template <bool kDetach, class Th>
-    void backward_rows(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
+    void backward(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
         const int64_t b = plan.block;
         R *x_buffer = buffers, *g_buffer = buffers + b, *v0 = buffers + 2 * b;
         R *w0 = buffers + 3 * b, *scales = buffers + 4 * b, *gs = buffers + 5 * b;
@@ -285,16 +303,23 @@ template <class R, class N, class Reset> struct Run {
 
     static void backward_range(void* self, int64_t begin, int64_t end) {
         const Run& run = *static_cast<const Run*>(self);
-        Scratch scratch(std::size_t((13 + run.a.T) * run.plan.block) * sizeof(R));
-        R* buffers = static_cast<R*>(scratch.data());
-        const int64_t stop = run.neurons(end);
-        run.blocks(begin, stop, buffers, [&](int64_t first, int64_t n, auto th) {
-            if (run.a.detach)
-                run.template backward<true>(first, n, stop, th, buffers);
-            else
-                run.template backward<false>(first, n, stop, th, buffers);
-        });
+        run.a.detach ? run.template backward_blocks<true>(begin, end)
+                     : run.template backward_blocks<false>(begin, end);
         if (run.rows.stream) stream_fence();
+    }
+
+    template <bool kDetach> void backward_blocks(int64_t begin, int64_t end) const {
+        const int64_t b = plan.block;
+        Scratch scratch(std::size_t(13 * b + a.T * relay_stride(b)) * sizeof(R));
+        R* buffers = static_cast<R*>(scratch.data());
+        const int64_t stop = neurons(end);
+        if (many_steps()) {
+            backward_many<kDetach>(begin * b, stop, buffers);
+            return;
+        }
+        blocks(begin, stop, buffers, [&](int64_t first, int64_t n, auto th) {
+            backward<kDetach>(first, n, stop, th, buffers);
+        });
     }
 };
 
@@ -304,10 +329,10 @@ template <class R> void forward_as(const NeuronArgs& a) {
     dispatch_neuron<R>(a, p, false, [&](const auto& neuron) {
         using N = std::decay_t<decltype(neuron)>;
         if (a.hard) {
-            Run<R, N, HardReset<R>> run(a, neuron, kBlock, nullptr);
+            Run<R, N, HardReset<R>> run(a, neuron, nullptr);
             parallel_ranges(run.plan.tasks, run.plan.threads, run.forward_range, &run);
         } else {
-            Run<R, N, SoftReset<R>> run(a, neuron, kBlock, nullptr);
+            Run<R, N, SoftReset<R>> run(a, neuron, nullptr);
             parallel_ranges(run.plan.tasks, run.plan.threads, run.forward_range, &run);
         }
     });
@@ -316,20 +341,15 @@ template <class R> void forward_as(const NeuronArgs& a) {
 template <class R> void backward_as(const NeuronArgs& a) {
     double p[8];
     read_parameters<R>(a, p);
-    // H of a block over all steps stays in the second-level cache.
-    int64_t limit = cache_share() / (a.T * int64_t(sizeof(R)));
-    if (a.g_decay) limit /= 2;  // beside it x, which is read twice
-    if (limit > kBlock) limit = kBlock;
-    if (limit < kAlign) limit = kAlign;
     const int64_t sums = a.g_decay ? (a.n + kAlign - 1) / kAlign : 0;
     double* partials = static_cast<double*>(a.partial);
     dispatch_neuron<R>(a, p, a.g_decay != nullptr, [&](const auto& neuron) {
         using N = std::decay_t<decltype(neuron)>;
         if (a.hard) {
-            Run<R, N, HardReset<R>> run(a, neuron, limit, partials);
+            Run<R, N, HardReset<R>> run(a, neuron, partials);
             parallel_ranges(run.plan.tasks, run.plan.threads, run.backward_range, &run);
         } else {
-            Run<R, N, SoftReset<R>> run(a, neuron, limit, partials);
+            Run<R, N, SoftReset<R>> run(a, neuron, partials);
             parallel_ranges(run.plan.tasks, run.plan.threads, run.backward_range, &run);
         }
     });

@@ -19,10 +19,10 @@ template <class R, class N, class Reset, class S> struct Strips {
 
     static constexpr int64_t kWidth = kPiece<R>;
 
-    // The strips of [first, end); each fetches the one behind it, as long as that begins before stop.
-    template <bool kDetach> void backward(int64_t first, int64_t end, int64_t stop) const {
+    // The strips of [first, end), whole ones; each fetches the one behind it.
+    template <bool kDetach> void backward(int64_t first, int64_t end) const {
         for (int64_t i = first; i < end; i += kWidth) {
-            const bool last = i + kWidth >= stop;
+            const bool last = i + kWidth >= end;
             one<kDetach>(i, [&](const R* row) SJ_INLINE {
                 const char* next = reinterpret_cast<const char*>(row + kWidth);
                 if (!last) prefetch_row(next, kWidth * int64_t(sizeof(R)));
