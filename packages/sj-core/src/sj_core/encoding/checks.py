@@ -1,0 +1,32 @@
+"""What the encoders accept: their sizes and their inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+
+def positive_int(name: str, value: Any, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"`{name}` (={value!r}) must be an int.")
+    if value < least:
+        raise ValueError(f"`{name}` (={value}) must be at least {least}.")
+    return value
+
+
+def floating(x: Tensor) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"`x` ({type(x).__name__}) must be a tensor.")
+    if not x.is_floating_point():
+        raise TypeError(f"`x` (dtype {x.dtype}) must be of a floating dtype; call `x.float()`.")
+    return x
+
+
+def in_unit_interval(x: Tensor, high: float, high_text: str = "1") -> None:
+    floating(x)
+    if x.numel() and not bool(((x >= 0) & (x.double() <= high)).all()):
+        low, top = x.min().item(), x.max().item()
+        raise ValueError(
+            f"`x` (from {low:g} to {top:g}) must be between 0 and {high_text}; scale it first."
+        )
