@@ -8,6 +8,11 @@ from sj_core.surrogate.base import (
     SurrogateFunctionBase as SurrogateFunctionBase,
     heaviside as heaviside,
 )
+from sj_core.surrogate.exponential import (
+    Erf as Erf,
+    PiecewiseExp as PiecewiseExp,
+    Sigmoid as Sigmoid,
+)
 from sj_core.surrogate.functions import (
     atan as atan,
     erf as erf,
@@ -26,23 +31,24 @@ from sj_core.surrogate.functions import (
     squarewave_fourier_series as squarewave_fourier_series,
     super_spike as super_spike,
 )
-from sj_core.surrogate.sigmoidal import (
+from sj_core.surrogate.heavy_tailed import (
     ATan as ATan,
-    Erf as Erf,
-    PiecewiseExp as PiecewiseExp,
-    PiecewiseQuadratic as PiecewiseQuadratic,
+    FakeNumericalGradient as FakeNumericalGradient,
     QPseudoSpike as QPseudoSpike,
-    Sigmoid as Sigmoid,
     SoftSign as SoftSign,
     SuperSpike as SuperSpike,
 )
-from sj_core.surrogate.unbounded import (
+from sj_core.surrogate.logarithmic import (
     S2NN as S2NN,
-    FakeNumericalGradient as FakeNumericalGradient,
-    LeakyKReLU as LeakyKReLU,
     LogTailedReLU as LogTailedReLU,
     NonzeroSignLogAbs as NonzeroSignLogAbs,
-    PiecewiseLeakyReLU as PiecewiseLeakyReLU,
-    Rect as Rect,
+)
+from sj_core.surrogate.periodic import (
     SquarewaveFourierSeries as SquarewaveFourierSeries,
+)
+from sj_core.surrogate.piecewise import (
+    LeakyKReLU as LeakyKReLU,
+    PiecewiseLeakyReLU as PiecewiseLeakyReLU,
+    PiecewiseQuadratic as PiecewiseQuadratic,
+    Rect as Rect,
 )

@@ -4,11 +4,9 @@ Each gives `Theta(x)` of any shape, in x's dtype, with the derivative of the cla
 backward. The parameters are those of the class, with the same defaults and the same checks.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
-from sj_core.surrogate import sigmoidal, unbounded
+from sj_core.surrogate import exponential, heavy_tailed, logarithmic, periodic, piecewise
 from sj_core.surrogate.base import spike
 
 
@@ -24,7 +22,7 @@ def piecewise_quadratic(x: Tensor, alpha: float = 1.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.7500, 0.5000]))
     """
-    return spike(x, sigmoidal.PiecewiseQuadratic, alpha)
+    return spike(x, piecewise.PiecewiseQuadratic, alpha)
 
 
 def piecewise_exp(x: Tensor, alpha: float = 1.0) -> Tensor:
@@ -39,7 +37,7 @@ def piecewise_exp(x: Tensor, alpha: float = 1.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.3894, 0.3033]))
     """
-    return spike(x, sigmoidal.PiecewiseExp, alpha)
+    return spike(x, exponential.PiecewiseExp, alpha)
 
 
 def sigmoid(x: Tensor, alpha: float = 4.0) -> Tensor:
@@ -54,7 +52,7 @@ def sigmoid(x: Tensor, alpha: float = 4.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.7864, 0.4200]))
     """
-    return spike(x, sigmoidal.Sigmoid, alpha)
+    return spike(x, exponential.Sigmoid, alpha)
 
 
 def soft_sign(x: Tensor, alpha: float = 2.0) -> Tensor:
@@ -69,7 +67,7 @@ def soft_sign(x: Tensor, alpha: float = 2.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.4444, 0.2500]))
     """
-    return spike(x, sigmoidal.SoftSign, alpha)
+    return spike(x, heavy_tailed.SoftSign, alpha)
 
 
 def super_spike(x: Tensor, alpha: float = 1.0) -> Tensor:
@@ -84,7 +82,7 @@ def super_spike(x: Tensor, alpha: float = 1.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.6400, 0.4444]))
     """
-    return spike(x, sigmoidal.SuperSpike, alpha)
+    return spike(x, heavy_tailed.SuperSpike, alpha)
 
 
 def atan(x: Tensor, alpha: float = 2.0) -> Tensor:
@@ -99,7 +97,7 @@ def atan(x: Tensor, alpha: float = 2.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.6185, 0.2884]))
     """
-    return spike(x, sigmoidal.ATan, alpha)
+    return spike(x, heavy_tailed.ATan, alpha)
 
 
 def nonzero_sign_log_abs(x: Tensor, alpha: float = 1.0) -> Tensor:
@@ -114,7 +112,7 @@ def nonzero_sign_log_abs(x: Tensor, alpha: float = 1.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.8000, 0.6667]))
     """
-    return spike(x, unbounded.NonzeroSignLogAbs, alpha)
+    return spike(x, logarithmic.NonzeroSignLogAbs, alpha)
 
 
 def erf(x: Tensor, alpha: float = 2.0) -> Tensor:
@@ -129,7 +127,7 @@ def erf(x: Tensor, alpha: float = 2.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.8788, 0.4151]))
     """
-    return spike(x, sigmoidal.Erf, alpha)
+    return spike(x, exponential.Erf, alpha)
 
 
 def piecewise_leaky_relu(x: Tensor, w: float = 1.0, c: float = 0.01) -> Tensor:
@@ -144,7 +142,7 @@ def piecewise_leaky_relu(x: Tensor, w: float = 1.0, c: float = 0.01) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.5000, 0.5000]))
     """
-    return spike(x, unbounded.PiecewiseLeakyReLU, w, c)
+    return spike(x, piecewise.PiecewiseLeakyReLU, w, c)
 
 
 def squarewave_fourier_series(x: Tensor, n: int = 2, T_period: float = 8.0) -> Tensor:
@@ -159,7 +157,7 @@ def squarewave_fourier_series(x: Tensor, n: int = 2, T_period: float = 8.0) -> T
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.9061, 0.6533]))
     """
-    return spike(x, unbounded.SquarewaveFourierSeries, n, T_period)
+    return spike(x, periodic.SquarewaveFourierSeries, n, T_period)
 
 
 def s2nn(x: Tensor, alpha: float = 4.0, beta: float = 1.0) -> Tensor:
@@ -174,7 +172,7 @@ def s2nn(x: Tensor, alpha: float = 4.0, beta: float = 1.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.7864, 0.6667]))
     """
-    return spike(x, unbounded.S2NN, alpha, beta)
+    return spike(x, logarithmic.S2NN, alpha, beta)
 
 
 def q_pseudo_spike(x: Tensor, alpha: float = 2.0) -> Tensor:
@@ -189,7 +187,7 @@ def q_pseudo_spike(x: Tensor, alpha: float = 2.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.4444, 0.2500]))
     """
-    return spike(x, sigmoidal.QPseudoSpike, alpha)
+    return spike(x, heavy_tailed.QPseudoSpike, alpha)
 
 
 def leaky_k_relu(x: Tensor, leak: float = 0.0, k: float = 1.0) -> Tensor:
@@ -204,7 +202,7 @@ def leaky_k_relu(x: Tensor, leak: float = 0.0, k: float = 1.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0., 1.]))
     """
-    return spike(x, unbounded.LeakyKReLU, leak, k)
+    return spike(x, piecewise.LeakyKReLU, leak, k)
 
 
 def fake_numerical_gradient(x: Tensor, alpha: float = 0.3) -> Tensor:
@@ -219,7 +217,7 @@ def fake_numerical_gradient(x: Tensor, alpha: float = 0.3) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0.3000, 0.3000]))
     """
-    return spike(x, unbounded.FakeNumericalGradient, alpha)
+    return spike(x, heavy_tailed.FakeNumericalGradient, alpha)
 
 
 def log_tailed_relu(x: Tensor, alpha: float = 0.0) -> Tensor:
@@ -234,7 +232,7 @@ def log_tailed_relu(x: Tensor, alpha: float = 0.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([0., 1.]))
     """
-    return spike(x, unbounded.LogTailedReLU, alpha)
+    return spike(x, logarithmic.LogTailedReLU, alpha)
 
 
 def rect(x: Tensor, alpha: float = 1.0) -> Tensor:
@@ -249,4 +247,4 @@ def rect(x: Tensor, alpha: float = 1.0) -> Tensor:
         >>> y.detach(), x.grad
         (tensor([0., 1.]), tensor([1., 0.]))
     """
-    return spike(x, unbounded.Rect, alpha)
+    return spike(x, piecewise.Rect, alpha)
