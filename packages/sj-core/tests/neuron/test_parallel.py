@@ -106,7 +106,7 @@ def test_only_some_have_single_steps():
     node.lambda_ = 0.5
     with pytest.raises(ValueError, match=r"`lambda_` \(=0\.5\)"):
         node(torch.zeros(2))
-    with pytest.raises(ValueError, match=r"`lambda_` \(=2\) must be between 0 and 1"):
+    with pytest.raises(ValueError, match=r"`lambda_` \(=2\) must be in \[0, 1\]"):
         node.lambda_ = 2
 
 

@@ -1,18 +1,8 @@
-"""What the encoders accept: their sizes and their inputs."""
+"""What the encoders accept for an input."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
-
-
-def positive_int(name: str, value: Any, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"`{name}` (={value!r}) must be an int.")
-    if value < least:
-        raise ValueError(f"`{name}` (={value}) must be at least {least}.")
-    return value
 
 
 def floating(x: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sj_core.encoding.checks import in_unit_interval, positive_int
+from sj_core._checks import as_count
+from sj_core.encoding.checks import in_unit_interval
 from sj_core.encoding.stateful import StatefulEncoder
 
 
@@ -28,8 +29,8 @@ class WeightedPhaseEncoder(StatefulEncoder):
     """
 
     def __init__(self, K: int, step_mode: str = "s") -> None:
-        super().__init__(positive_int("K", K), step_mode)
-        self.K = K
+        super().__init__(as_count("K", K), step_mode)
+        self.K = self.T
 
     def encode(self, x: Tensor) -> Tensor:
         in_unit_interval(x, 1.0 - 2.0**-self.K, f"1 - 2^-{self.K}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sj_core.encoding.checks import floating, positive_int
+from sj_core._checks import as_count
+from sj_core.encoding.checks import floating
 from sj_core.encoding.stateful import StatefulEncoder, latency_train
 
 
@@ -44,7 +45,7 @@ class PopulationEncoder(StatefulEncoder):
         step_mode: str = "s",
     ) -> None:
         super().__init__(T, step_mode)
-        self.n = positive_int("n", n, 3)
+        self.n = as_count("n", n, 3)
         if not x_max > x_min:
             raise ValueError(f"`x_max` (={x_max}) must be greater than `x_min` (={x_min}).")
         if not beta > 0:

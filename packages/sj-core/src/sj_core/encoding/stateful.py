@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sj_core._checks import as_count
 from sj_core.base import MemoryModule
-from sj_core.encoding.checks import positive_int
 
 
 class StatefulEncoder(MemoryModule):
@@ -33,7 +33,7 @@ class StatefulEncoder(MemoryModule):
 
     def __init__(self, T: int, step_mode: str = "s") -> None:
         super().__init__(step_mode)
-        self.T = positive_int("T", T)
+        self.T = as_count("T", T)
         self.register_memory("spike", None)
         self.register_memory("t", 0)
 

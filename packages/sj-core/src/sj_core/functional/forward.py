@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sj_core._checks import as_count
 from sj_core.layer.fold import fold_time, unfold_time
 from sj_core.layer.loop import Modules, loop_steps, run_modules
 
@@ -77,10 +78,7 @@ def chunk_multi_step_forward(split_size: int, x_seq: Sequences, multi_step_modul
     >>> functional.chunk_multi_step_forward(2, x_seq, node).flatten().tolist()
     [0.0, 1.0, 0.0, 1.0, 0.0]
     """
-    if isinstance(split_size, bool) or not isinstance(split_size, int):
-        raise TypeError(f"`split_size` (={split_size!r}) must be an integer.")
-    if split_size < 1:
-        raise ValueError(f"`split_size` (={split_size}) must be at least 1.")
+    split_size = as_count("split_size", split_size)
     _check_sequences(x_seq, time_dim=0)
     if isinstance(x_seq, tuple):
         chunks: Any = zip(*(x.split(split_size) for x in x_seq), strict=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sj_core._checks import as_count, as_float
 from sj_core.neuron.base import BaseNode
 
 
@@ -28,13 +29,13 @@ def redundant_one_hot(labels: Tensor, num_classes: int, n: int) -> Tensor:
     tensor([[0., 0., 0., 1., 1., 1.],
             [1., 1., 1., 0., 0., 0.]])
     """
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"`labels` (a {type(labels).__name__}) must be a tensor of integers.")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"`labels` (of {labels.dtype}) must be integers, for example torch.int64.")
     if labels.dim() != 1:
         raise ValueError(f"`labels` has shape {list(labels.shape)} and must have [N].")
-    for name, value in (("num_classes", num_classes), ("n", n)):
-        if value < 1:
-            raise ValueError(f"`{name}` (={value}) must be at least 1.")
+    num_classes, n = as_count("num_classes", num_classes), as_count("n", n)
     if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         raise ValueError(
             f"`labels` (from {int(labels.min())} to {int(labels.max())}) must be in "
@@ -80,11 +81,7 @@ def delay(x_seq: Tensor, delay_steps: int) -> Tensor:
     >>> functional.delay(torch.tensor([[1.0], [2.0], [3.0]]), 1).flatten().tolist()
     [0.0, 1.0, 2.0]
     """
-    if isinstance(delay_steps, bool) or not isinstance(delay_steps, int):
-        raise TypeError(f"`delay_steps` (={delay_steps!r}) must be an integer.")
-    if delay_steps < 0:
-        raise ValueError(f"`delay_steps` (={delay_steps}) must be at least 0.")
-    shift = min(delay_steps, x_seq.shape[0])
+    shift = min(as_count("delay_steps", delay_steps, 0), x_seq.shape[0])
     before = x_seq.new_zeros((shift, *x_seq.shape[1:]))
     return torch.cat((before, x_seq[: x_seq.shape[0] - shift]))
 
@@ -116,7 +113,7 @@ def set_threshold_margin(
     """
     _check_neuron(output_layer)
     if not output_layer.training:
-        output_layer.v_threshold = eval_threshold
+        output_layer.v_threshold = as_float("eval_threshold", eval_threshold)
         return
     dtype = label_one_hot.dtype
     if not label_one_hot.is_floating_point():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sj_core import base
+from sj_core._checks import as_count
 
 
 class Delay(base.MemoryModule):
@@ -35,11 +36,7 @@ class Delay(base.MemoryModule):
 
     def __init__(self, delay_steps: int, step_mode: str = "s") -> None:
         super().__init__(step_mode)
-        if isinstance(delay_steps, bool) or not isinstance(delay_steps, int):
-            raise TypeError(f"`delay_steps` (={delay_steps!r}) must be an integer.")
-        if delay_steps < 0:
-            raise ValueError(f"`delay_steps` (={delay_steps}) must be at least 0.")
-        self._delay_steps = delay_steps
+        self._delay_steps = as_count("delay_steps", delay_steps, 0)
         self.register_memory("queue", None)
 
     @property

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sj_core import base
+from sj_core._checks import as_count, as_fraction
 
 _SAMPLES_AT_ONCE = 64
 
@@ -57,18 +58,12 @@ class DropConnectLinear(base.MemoryModule):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(step_mode)
-        if isinstance(p, bool) or not isinstance(p, (int, float)):
-            raise TypeError(f"`p` (={p!r}) must be a number.")
-        if not 0 <= p <= 1:
-            raise ValueError(f"`p` (={p}) must be in [0, 1].")
-        if samples_num < 1:
-            raise ValueError(f"`samples_num` (={samples_num}) must be at least 1.")
         linear = nn.Linear(in_features, out_features, bias, device=device, dtype=dtype)
         self.in_features, self.out_features = in_features, out_features
         self.weight = linear.weight
         self.register_parameter("bias", linear.bias)
-        self.p = float(p)
-        self.samples_num = samples_num
+        self.p = as_fraction("p", p)
+        self.samples_num = as_count("samples_num", samples_num)
         self.invariant = bool(invariant)
         self.activation = activation
         self.register_memory("mask_w", None)

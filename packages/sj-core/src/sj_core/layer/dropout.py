@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sj_core import base
+from sj_core._checks import as_fraction
 
 
 class Dropout(base.MemoryModule):
@@ -34,11 +35,7 @@ class Dropout(base.MemoryModule):
 
     def __init__(self, p: float = 0.5, step_mode: str = "s") -> None:
         super().__init__(step_mode)
-        if isinstance(p, bool) or not isinstance(p, (int, float)):
-            raise TypeError(f"`p` (={p!r}) must be a number.")
-        if not 0 <= p <= 1:
-            raise ValueError(f"`p` (={p}) must be in [0, 1].")
-        self.p = float(p)
+        self.p = as_fraction("p", p)
         self.register_memory("mask", None)
 
     def mask_shape(self, x: Tensor) -> torch.Size:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sj_core import base
+from sj_core._checks import as_count, as_float
 
 
 class NeuNorm(base.MemoryModule):
@@ -46,13 +47,12 @@ class NeuNorm(base.MemoryModule):
         step_mode: str = "s",
     ) -> None:
         super().__init__(step_mode)
-        for name, size in (("in_channels", in_channels), ("height", height), ("width", width)):
-            if size < 1:
-                raise ValueError(f"`{name}` (={size}) must be at least 1.")
-        if not 0 <= k < 1:
+        sizes = (("in_channels", in_channels), ("height", height), ("width", width))
+        in_channels, height, width = (as_count(name, size) for name, size in sizes)
+        self.k = as_float("k", k)
+        if not 0 <= self.k < 1:
             raise ValueError(f"`k` (={k}) must be in [0, 1).")
         self.in_channels = in_channels
-        self.k = float(k)
         self.v_over_f = (1.0 - self.k) / in_channels**2
         channels = 1 if shared_across_channels else in_channels
         self.w = nn.Parameter(torch.empty(channels, height, width))

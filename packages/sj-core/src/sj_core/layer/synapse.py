@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sj_core import base
+from sj_core._checks import as_tau
 
 
 class SynapseFilter(base.MemoryModule):
@@ -36,14 +37,10 @@ class SynapseFilter(base.MemoryModule):
 
     def __init__(self, tau: float = 100.0, learnable: bool = False, step_mode: str = "s") -> None:
         super().__init__(step_mode)
-        if isinstance(tau, bool) or not isinstance(tau, (int, float)):
-            raise TypeError(f"`tau` (={tau!r}) must be a number.")
-        if not tau > 1:
-            raise ValueError(f"`tau` (={tau}) must be greater than 1.")
+        self._tau = as_tau("tau", tau)
         self.learnable = bool(learnable)
-        self._tau = float(tau)
         if self.learnable:
-            self.w = nn.Parameter(torch.tensor([-math.log(tau - 1)]))
+            self.w = nn.Parameter(torch.tensor([-math.log(self._tau - 1)]))
         self.register_memory("y", 0.0)
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sj_core._checks import as_count, as_float
 from sj_core.layer.norm import FoldTimeBatchNorm
 
 
@@ -19,7 +20,7 @@ class ThresholdDependentNorm(FoldTimeBatchNorm):
         self, alpha: float, v_th: float, *args: Any, step_mode: str = "m", **kwargs: Any
     ) -> None:
         super().__init__(*args, step_mode=step_mode, **kwargs)
-        self.alpha, self.v_th = float(alpha), float(v_th)
+        self.alpha, self.v_th = as_float("alpha", alpha), as_float("v_th", v_th)
         if self.weight is None:
             raise ValueError(
                 f"`affine` (=False) of {type(self).__name__} must be True: `alpha * v_th` is its "
@@ -98,10 +99,7 @@ class TemporalEffectiveNorm(FoldTimeBatchNorm):
     _step_mode = "m"
 
     def __init__(self, T: int, *args: Any, step_mode: str = "m", **kwargs: Any) -> None:
-        if isinstance(T, bool) or not isinstance(T, int):
-            raise TypeError(f"`T` (={T!r}) must be an integer.")
-        if T < 1:
-            raise ValueError(f"`T` (={T}) must be at least 1.")
+        T = as_count("T", T)
         super().__init__(*args, step_mode=step_mode, **kwargs)
         self.T = T
         like = {k: v for k, v in kwargs.items() if k in ("device", "dtype")}

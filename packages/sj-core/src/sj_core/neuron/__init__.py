@@ -13,13 +13,10 @@ from sj_core.neuron.izhikevich import IzhikevichNode as IzhikevichNode
 from sj_core.neuron.klif import KLIFNode as KLIFNode
 from sj_core.neuron.leaky import LIFNode as LIFNode, ParametricLIFNode as ParametricLIFNode
 from sj_core.neuron.liaf import LIAFNode as LIAFNode
-from sj_core.neuron.parallel import (
-    PSN as PSN,
-    MaskedPSN as MaskedPSN,
-    SlidingPSN as SlidingPSN,
-)
+from sj_core.neuron.parallel import PSN as PSN
 from sj_core.neuron.quadratic import QIFNode as QIFNode
 from sj_core.neuron.readout import (
     NonSpikingIFNode as NonSpikingIFNode,
     NonSpikingLIFNode as NonSpikingLIFNode,
 )
+from sj_core.neuron.windowed import MaskedPSN as MaskedPSN, SlidingPSN as SlidingPSN

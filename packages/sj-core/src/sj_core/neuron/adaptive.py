@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sj_core.neuron.base import as_float, as_positive
+from sj_core._checks import as_float, as_positive
 from sj_core.neuron.leaky import FixedTauNode
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sj_core import backend as _backend, surrogate
+from sj_core._checks import as_float
 from sj_core.base import MemoryModule, map_tensors, state_dtype
 
 
@@ -226,31 +227,6 @@ class BaseNode(SpikingNode):
         )
 
 
-def as_float(name: str, value: Any) -> float:
-    """`value` as a float; TypeError that names the argument if it is no number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"`{name}` (={value!r}) must be a number.")
-    if value != value:
-        raise ValueError(f"`{name}` (={value!r}) must be a number, not nan.")
-    return float(value)
-
-
 def as_threshold(value: Any) -> float | Tensor:
     """A threshold as it was given: a number, or a tensor of one value per channel."""
     return value.detach() if isinstance(value, Tensor) else as_float("v_threshold", value)
-
-
-def as_tau(name: str, value: Any) -> float:
-    """A time constant in steps; ValueError unless it is greater than 1."""
-    tau = as_float(name, value)
-    if not tau > 1.0:
-        raise ValueError(f"`{name}` (={value}) must be greater than 1.")
-    return tau
-
-
-def as_positive(name: str, value: Any) -> float:
-    """A float greater than 0; ValueError that names the argument if it is not."""
-    number = as_float(name, value)
-    if not number > 0.0:
-        raise ValueError(f"`{name}` (={value}) must be greater than 0.")
-    return number

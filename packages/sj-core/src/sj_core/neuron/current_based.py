@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sj_core.neuron.base import BaseNode, as_float
+from sj_core._checks import as_fraction
+from sj_core.neuron.base import BaseNode
 
 
 class CUBALIFNode(BaseNode):
@@ -42,10 +43,7 @@ class CUBALIFNode(BaseNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ) -> None:
-        decays = as_float("c_decay", c_decay), as_float("v_decay", v_decay)
-        for name, decay in zip(("c_decay", "v_decay"), decays, strict=True):
-            if not 0.0 <= decay <= 1.0:
-                raise ValueError(f"`{name}` (={decay}) must be between 0 and 1.")
+        decays = as_fraction("c_decay", c_decay), as_fraction("v_decay", v_decay)
         super().__init__(
             v_threshold, v_reset, surrogate_function, detach_reset, step_mode, backend, store_v_seq
         )

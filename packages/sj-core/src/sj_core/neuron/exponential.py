@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sj_core.neuron.base import BaseNode, as_float, as_positive
+from sj_core._checks import as_float, as_positive
+from sj_core.neuron.base import BaseNode
 
 
 class EIFNode(BaseNode):

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sj_core.neuron.base import BaseNode, as_float
+from sj_core._checks import as_count, as_float
+from sj_core.neuron.base import BaseNode
 
 
 class GatedLIFNode(BaseNode):
@@ -58,11 +59,8 @@ class GatedLIFNode(BaseNode):
         backend: str = "auto",
         store_v_seq: bool = False,
     ) -> None:
-        for name, value in (("T", T), ("inplane", inplane)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-                raise TypeError(f"`{name}` (={value!r}) must be an int.")
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` (={value}) must be at least 1.")
+        T = as_count("T", T)
+        inplane = None if inplane is None else as_count("inplane", inplane)
         super().__init__(
             surrogate_function=surrogate_function,
             detach_reset=detach_reset,

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sj_core.neuron.base import BaseNode, as_float, as_positive
+from sj_core._checks import as_float, as_positive
+from sj_core.neuron.base import BaseNode
 
 
 class IzhikevichNode(BaseNode):

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sj_core._checks import as_float, as_tau
 from sj_core.base import state_dtype
-from sj_core.neuron.base import BaseNode, as_float, as_tau
+from sj_core.neuron.base import BaseNode
 
 
 class LeakyNode(BaseNode):

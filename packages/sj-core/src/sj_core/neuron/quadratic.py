@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sj_core.neuron.base import BaseNode, as_float, as_positive
+from sj_core._checks import as_float, as_positive
+from sj_core.neuron.base import BaseNode
 
 
 class QIFNode(BaseNode):

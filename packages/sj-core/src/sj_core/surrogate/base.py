@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sj_core._checks import is_number
+
 Function = Callable[..., Tensor]
 
 
@@ -87,14 +89,15 @@ class SurrogateFunctionBase(nn.Module):
         super().__init__()
         self.check_params(params)
         for name, value in zip(self.names, params, strict=True):
-            setattr(self, name, value)
+            # A number of NumPy is one to Python's arithmetic, not to torch's operations.
+            setattr(self, name, value if isinstance(value, (int, float)) else float(value))
         self.spiking = spiking
 
     @classmethod
     def check_params(cls, params: tuple[float, ...]) -> None:
         """Raise TypeError for a parameter that is no number, ValueError for one out of range."""
         for name, value in zip(cls.names, params, strict=True):
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if not is_number(value):
                 raise TypeError(f"`{name}` (={value!r}) of {cls.__name__} must be a number.")
         cls.check(*params)
 
