@@ -1,15 +1,13 @@
 """Which code runs a neuron: pure PyTorch or the kernels of sj-kernels. All choosing is here.
 
 This is the only file that imports `sj_kernels`: when a node first asks for it, never at
-`import sj_core`.
+`import sj_core`. How a node is run there once that is chosen stands in `_native`.
 """
 
 from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable
-from operator import itemgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from sj_core.neuron.base import BaseNode, SpikingNode
+    from sj_core.neuron.base import SpikingNode
 
 BACKENDS = ("torch", "native", "auto")
 
@@ -26,7 +24,7 @@ _loaded: ModuleType | None = None
 _failure: Exception | None = None
 # What is compiled in: read once, because torch.compile cannot trace into an extension.
 _table: dict[str, frozenset[str]] = {}
-_functorch_level = torch._C._functorch.maybe_current_level
+functorch_level = torch._C._functorch.maybe_current_level
 
 
 def load_kernels() -> ModuleType:
@@ -124,7 +122,7 @@ def resolve(node: SpikingNode, x: Tensor) -> str:
     if _input_obstacle(node, x) is not None:
         return "torch"
     # torch.func transforms what they see in Python: they pass through torch operations only.
-    if not torch.compiler.is_compiling() and _functorch_level() is not None:
+    if not torch.compiler.is_compiling() and functorch_level() is not None:
         return "torch"
     return "native"
 
@@ -178,126 +176,3 @@ def native_owner(cls: type) -> Any:
         if any(name in base.__dict__ for name in dynamics):
             return None
     return None
-
-
-class _Cached:
-    """The plan of a node (None: torch runs it), with the settings that it was made for."""
-
-    __slots__ = (
-        "device",
-        "dtype",
-        "multi_step",
-        "plan",
-        "read",
-        "read_surrogate",
-        "surrogate",
-        "surrogate_values",
-        "values",
-    )
-
-    def __init__(
-        self, node: BaseNode, x: Tensor, multi_step: bool, surrogate: Any, plan: Any
-    ) -> None:
-        self.plan, self.surrogate = plan, surrogate
-        self.multi_step, self.dtype, self.device = multi_step, x.dtype, x.device
-        left_out = {"training", "_step_mode", "v_seq", *node._memory_reset_values}
-        self.read = _reader(node.__dict__, left_out)
-        self.read_surrogate = _reader(surrogate.__dict__, {"training"})
-        self.values = self.read(node.__dict__)
-        self.surrogate_values = self.read_surrogate(surrogate.__dict__)
-
-
-def _reader(settings: dict[str, Any], left_out: set[str]) -> Callable[[dict[str, Any]], Any]:
-    """Read the numbers, flags and words among the attributes of a module, as they are later."""
-    plain = (int, float, str, type(None))
-    names = [
-        name
-        for name, value in settings.items()
-        if isinstance(value, plain) and name not in left_out
-    ]
-    return itemgetter(*names) if names else lambda settings: None
-
-
-def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
-    """Run `node` on `x` in the kernels and move its memories on; None if torch is to run it.
-
-    Example:
-        >>> import torch
-        >>> from sj_core import backend, neuron
-        >>> backend.try_native(neuron.IFNode(backend="torch"), torch.zeros(2), False) is None
-        True
-    """
-    d = node.__dict__
-    if d["_backend"] == "torch":
-        return None
-    if torch.compiler.is_compiling() or d.get("v_threshold").__class__ is not float:
-        return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
-    if _functorch_level() is not None:
-        return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
-    # A single step costs little more than this function: every setting that a plan may depend on
-    # is compared with the one it was made for, nothing is built.
-    surrogate = node._modules["surrogate_function"]
-    cached = d.get("_plan")
-    if (
-        cached is None
-        or cached.multi_step is not multi_step
-        or cached.dtype is not x.dtype
-        or cached.device != x.device
-        or cached.surrogate is not surrogate
-        or cached.read(d) != cached.values
-        or cached.read_surrogate(surrogate.__dict__) != cached.surrogate_values
-    ):
-        plan = _plan(node, x, multi_step) if resolve(node, x) == "native" else None
-        cached = d["_plan"] = _Cached(node, x, multi_step, surrogate, plan)
-    plan = cached.plan
-    if plan is None:
-        return None
-    try:
-        w = d["w"] if len(node.native_memories) == 2 else None
-        spike, d["v"], w, v_seq = plan.eager(x, d["v"], w, node.native_decay(x))
-    except (KeyError, TypeError, ValueError):
-        # A state that does not fit, or is of another dtype: told, or converted, there.
-        return run_native(node, x, multi_step)
-    if w is not None:
-        d["w"] = w
-    if v_seq is not None:
-        d["v_seq"] = v_seq
-    return spike  # type: ignore[no-any-return]
-
-
-def _plan(node: BaseNode, x: Tensor, multi_step: bool) -> Any:
-    """The kernels' object for the settings of `node`, checked."""
-    surrogate = node.surrogate_function
-    step_shape = x.shape[1:] if multi_step else x.shape
-    return load_kernels().ops.plan(
-        neuron=node.native_name,
-        params=node.native_params(),
-        v_threshold=node.native_threshold(x, step_shape),
-        v_reset=node.v_reset,
-        surrogate=type(surrogate).__name__,
-        surrogate_params=surrogate.params(),
-        detach_reset=node.detach_reset,
-        multi_step=multi_step,
-        store_v_seq=node.store_v_seq and multi_step,
-        output_scale=node.native_output_scale(x, step_shape),
-    )
-
-
-def run_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor:
-    """Return the spikes of `node` on `x` by one kernel call; its memories are moved on.
-
-    Errors: RuntimeError if the input does not fit the kept state; those of `sj_kernels.ops.neuron`.
-    """
-    first = x[0] if multi_step else x
-    states: list[Any] = [None, None]
-    for index, name in enumerate(node.native_memories):
-        state = getattr(node, name)
-        if isinstance(state, Tensor):
-            state = node.memory_like(name, first)
-        states[index] = state
-    spike, v, w, v_seq = _plan(node, x, multi_step)(x, *states, node.native_decay(x))
-    for name, value in zip(node.native_memories, (v, w), strict=False):
-        setattr(node, name, value)
-    if v_seq is not None:
-        node.v_seq = v_seq
-    return spike  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sj_core import backend as _backend, surrogate
+from sj_core import _native, backend as _backend, surrogate
 from sj_core._checks import as_float
 from sj_core.base import MemoryModule, map_tensors, state_dtype
 
@@ -173,7 +173,7 @@ class BaseNode(SpikingNode):
                 setattr(self, name, self.memory_like(name, x))
 
     def single_step_forward(self, x: Tensor) -> Tensor:
-        spike = _backend.try_native(self, x, False)
+        spike = _native.try_native(self, x, False)
         if spike is not None:
             return spike
         self._materialise(x)
@@ -183,7 +183,7 @@ class BaseNode(SpikingNode):
         dtype = state_dtype(x_seq)
         if x_seq.shape[0] == 0:
             return torch.empty_like(x_seq)
-        native = _backend.try_native(self, x_seq, True)
+        native = _native.try_native(self, x_seq, True)
         if native is not None:
             return native
         self._materialise(x_seq[0])
