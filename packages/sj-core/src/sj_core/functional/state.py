@@ -45,9 +45,9 @@ def get_state(net: nn.Module) -> State:
     """
     state: State = {}
     for path, module, name in _memories(net):
-        value = getattr(module, name)
-        if _is_materialised(value, module._memory_reset_values[name]):
-            state[f"{path}.{name}" if path else name] = map_tensors(_same, value)
+        if module.holds_state(name):
+            value = map_tensors(_same, getattr(module, name))
+            state[f"{path}.{name}" if path else name] = value
     return state
 
 
@@ -132,17 +132,3 @@ def _memories(net: nn.Module) -> Iterator[tuple[str, MemoryModule, str]]:
 def _same(x: Tensor) -> Tensor:
     """Through ``map_tensors``: copies the lists around tensors and shares the tensors."""
     return x
-
-
-def _is_materialised(value: Any, reset_value: Any) -> bool:
-    return not _equal_without_tensors(value, reset_value)
-
-
-def _equal_without_tensors(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return False
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_equal_without_tensors(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(_equal_without_tensors, a, b))
-    return a is b or bool(a == b)

@@ -1,4 +1,4 @@
-"""Step modes and memories: what every module with a time axis or a state is built on."""
+"""Memories: what every module with a state is built on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-STEP_MODES = ("s", "m")
+from sj_core.base.step_mode import StepModule
 
 
 def state_dtype(x: Tensor) -> torch.dtype:
@@ -52,67 +52,6 @@ def call_as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> f
         "call_module", tracer.path_of_module(module), (x, *args), kwargs
     )
     return node
-
-
-class StepModule:
-    """Mixin of every module that cares whether its input is one step or a sequence.
-
-    ``step_mode`` is ``'s'`` (one step, ``x`` is ``(N, *)``) or ``'m'`` (a sequence, ``x`` is
-    ``(T, N, *)``). Setting another value raises ``ValueError`` and changes nothing.
-
-    >>> from sj_core.base import StepModule
-    >>> module = StepModule()
-    >>> module.step_mode = "m"
-    >>> module.step_mode
-    'm'
-    """
-
-    _step_mode: str = "s"
-
-    def supported_step_mode(self) -> tuple[str, ...]:
-        """The step modes this module can be set to."""
-        return STEP_MODES
-
-    def check_step_mode(self, step_mode: str) -> None:
-        """Raise ``ValueError`` if this module cannot be set to ``step_mode``."""
-        supported = self.supported_step_mode()
-        if step_mode in supported:
-            return
-        name = type(self).__name__
-        if step_mode not in STEP_MODES:
-            raise ValueError(
-                f"`step_mode` (={step_mode!r}) of {name} must be 's' (one step, `[N, *]`) or "
-                "'m' (a sequence, `[T, N, *]`)."
-            )
-        raise ValueError(
-            f"`step_mode` (={step_mode!r}) of {name} must be {supported[0]!r}: "
-            f"{name} has no other step mode."
-        )
-
-    @property
-    def step_mode(self) -> str:
-        return self._step_mode
-
-    @step_mode.setter
-    def step_mode(self, value: str) -> None:
-        self.check_step_mode(value)
-        self._step_mode = value
-
-
-class SingleModule(StepModule):
-    """Mixin of a module that only takes one step at a time (``step_mode='s'``)."""
-
-    def supported_step_mode(self) -> tuple[str, ...]:
-        return ("s",)
-
-
-class MultiStepModule(StepModule):
-    """Mixin of a module that only takes whole sequences (``step_mode='m'``)."""
-
-    _step_mode = "m"
-
-    def supported_step_mode(self) -> tuple[str, ...]:
-        return ("m",)
 
 
 class MemoryModule(nn.Module, StepModule):
@@ -199,6 +138,10 @@ class MemoryModule(nn.Module, StepModule):
                 "call `functional.reset_net(net)` between sequences."
             )
 
+    def holds_state(self, name: str) -> bool:
+        """Whether the memory ``name`` holds another value than its reset value."""
+        return not _equal_without_tensors(getattr(self, name), self._memory_reset_values[name])
+
     def reset(self) -> None:
         """Put every memory of this module back to its reset value."""
         for name, value in self._memory_reset_values.items():
@@ -239,16 +182,20 @@ class MemoryModule(nn.Module, StepModule):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
-        for name in self._memory_reset_values:
+        for name, value in self._memory_reset_values.items():
+            self._memory_reset_values[name] = map_tensors(fn, value)
             setattr(self, name, map_tensors(fn, getattr(self, name)))
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         # Tensors with a graph can be neither deep-copied nor pickled.
         return {
-            key: value if key.startswith("_") else map_tensors(_detach_non_leaf, value)
+            key: value if self._is_of_torch(key) else map_tensors(_detach_non_leaf, value)
             for key, value in self.__dict__.items()
         }
+
+    def _is_of_torch(self, key: str) -> bool:
+        return key.startswith("_") and key not in self._memory_reset_values
 
     def extra_repr(self) -> str:
         return f"step_mode={self.step_mode!r}"
@@ -256,3 +203,13 @@ class MemoryModule(nn.Module, StepModule):
 
 def _detach_non_leaf(x: Tensor) -> Tensor:
     return x if x.is_leaf else x.detach()
+
+
+def _equal_without_tensors(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return False
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_equal_without_tensors(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_equal_without_tensors, a, b))
+    return a is b or bool(a == b)

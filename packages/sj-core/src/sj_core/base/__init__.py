@@ -1,0 +1,14 @@
+"""Step modes and memories: what every module with a time axis or a state is built on."""
+
+from sj_core.base.memory import (
+    MemoryModule as MemoryModule,
+    call_as_leaf as call_as_leaf,
+    map_tensors as map_tensors,
+    state_dtype as state_dtype,
+)
+from sj_core.base.step_mode import (
+    STEP_MODES as STEP_MODES,
+    MultiStepModule as MultiStepModule,
+    SingleModule as SingleModule,
+    StepModule as StepModule,
+)
