@@ -169,7 +169,7 @@ def native_owner(cls: type) -> Any:
         >>> backend.native_owner(neuron.HalfThresholdIFNode).__name__
         'IFNode'
     """
-    dynamics = ("neuronal_charge", "neuronal_fire", "neuronal_reset", "threshold", "_step")
+    dynamics = ("neuronal_charge", "neuronal_fire", "neuronal_reset", "threshold", "_step", "leak")
     for base in cls.__mro__:
         if base.__dict__.get("native_name") is not None:
             return base

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from sj_core import functional
+from sj_core import functional, neuron
 
 T = 6
 # torch's own tracing of an autograd.Function makes an instance of it.
@@ -61,3 +61,12 @@ def test_single_steps_do_not_recompile(both_modes):
         compiled(torch.rand(2, 3))
         functional.detach_net(node)
     assert counter.frame_count <= 3
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,)])
+def test_a_threshold_that_is_a_tensor_compiles(shape):
+    node = neuron.IFNode(v_threshold=torch.full(shape, 0.7), step_mode="m")
+    x = torch.rand(T, 2, 3)
+    out = torch.compile(node, fullgraph=True, backend="eager")(x)
+    functional.reset_net(node)
+    assert torch.equal(out, node(x))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from sj_core import neuron, surrogate
+from sj_core import functional, neuron, surrogate
 
 
 def leak(v, x, tau, v0, decay_input):
@@ -367,3 +367,16 @@ def test_spiking_gradient_of_lif_by_the_recurrence_of_the_chain_rule(
     torch.testing.assert_close(
         x_seq.grad.flatten(), torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("v_threshold", [2, torch.tensor([0.5, 2.0])])
+def test_half_threshold_holds_a_state_after_the_first_step_only(v_threshold):
+    node = neuron.HalfThresholdIFNode(v_threshold)
+    assert functional.get_state(node) == {}
+    x = torch.full((3, 2), 0.125)
+    _, state = functional.functional_forward(node, {}, x)
+    assert torch.equal(state["v"], (torch.as_tensor(v_threshold) / 2 + x))
+    node(x)
+    assert list(functional.get_state(node)) == ["v"]
+    functional.set_state(node, {})
+    assert functional.get_state(node) == {}

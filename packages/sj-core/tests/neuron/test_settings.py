@@ -50,3 +50,23 @@ def test_every_change_in_turn_leaves_no_stale_plan():
             each.tau, each.v_threshold = tau, threshold
         assert torch.equal(node(x), twin(x))
         assert torch.equal(node.v, twin.v)
+
+
+@pytest.mark.parametrize("name", ["torch", "auto"])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_a_threshold_of_one_element_is_a_number_whatever_its_shape(name, shape):
+    node = neuron.IFNode(v_threshold=torch.full(shape, 0.7), step_mode="m", backend=name)
+    twin = neuron.IFNode(v_threshold=0.7, step_mode="m", backend="torch")
+    x = torch.rand(6, 2, 3)
+    assert torch.equal(node(x), twin(x))
+    torch.testing.assert_close(node.v, twin.v)
+
+
+@pytest.mark.parametrize("name", ["torch", "auto"])
+def test_a_leak_of_ones_own_is_not_passed_over(name):
+    class Leakless(neuron.LIFNode):
+        def leak(self, x, reciprocal_tau):
+            return self.v + x
+
+    node = Leakless(tau=4.0, step_mode="m", backend=name)
+    assert node(torch.full((4, 1), 0.5)).flatten().tolist() == [0.0, 1.0, 0.0, 1.0]

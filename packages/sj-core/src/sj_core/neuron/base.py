@@ -120,8 +120,8 @@ class BaseNode(SpikingNode):
     def native_threshold(self, x: Tensor, step_shape: torch.Size) -> float | Tensor:
         """The threshold that sj-kernels takes: a number, or one per channel (axis 1 of a step)."""
         threshold: float | Tensor = self.v_threshold
-        if isinstance(threshold, Tensor) and threshold.dim() == 0:
-            return float(threshold)
+        if isinstance(threshold, Tensor) and threshold.numel() == 1:
+            return threshold.reshape(1)  # not float(): torch.compile could not trace it
         return threshold
 
     def native_output_scale(self, x: Tensor, step_shape: torch.Size) -> float | Tensor | None:

@@ -71,6 +71,13 @@ class HalfThresholdIFNode(IFNode):
         super().reset()
         self.v = self.v_threshold / 2
 
+    def holds_state(self, name: str) -> bool:
+        """Whether V is another than the half of the threshold that it starts from."""
+        start = self.v_threshold / 2
+        if isinstance(self.v, Tensor) and isinstance(start, Tensor):
+            return self.v.shape != start.shape or not torch.equal(self.v, start.to(self.v))
+        return isinstance(self.v, Tensor) or bool(self.v != start)
+
     def memory_like(self, name: str, x: Tensor) -> Tensor:
         # A threshold per channel gives V[0] per channel, which the first input makes full.
         value = getattr(self, name)
