@@ -12,11 +12,13 @@ from sj_core.base import MemoryModule
 class StatefulEncoder(MemoryModule):
     """Base of the encoders that spread a static input over `T` steps.
 
-    A subclass writes `encode(x) -> (T, N, *)`. The first call after `reset()` encodes its input;
-    that call and the following ones return steps 0, 1, ... `T` - 1, 0, ... whatever is passed.
+    A subclass writes `encode(x) -> (T, N, *)`, steps that begin with the axes of `x`. The first
+    call after `reset()` encodes its input; that call and the following ones return steps 0, 1, ...
+    `T` - 1, 0, ... and read of their inputs the shape only.
     'm' is that, repeated: `(T', N, *)`, of which the first step is encoded, to `(T', N, *)`.
 
-    Errors: ValueError if `T` is less than 1; RuntimeError at the first call without an input.
+    Errors: ValueError if `T` is less than 1; RuntimeError at the first call without an input, and
+    if the shape of the input changes without a reset.
 
     Example:
         >>> import torch
@@ -52,6 +54,12 @@ class StatefulEncoder(MemoryModule):
     def single_step_forward(self, x: Tensor | None = None) -> Tensor:
         if self.spike is None:
             self.spike = self._first(x)
+        elif x is not None and x.shape != self.spike.shape[1 : 1 + x.dim()]:
+            raise RuntimeError(
+                f"`x` of one step has shape {tuple(x.shape)}, but {type(self).__name__} keeps the "
+                f"train of an earlier input, whose steps have shape {tuple(self.spike.shape[1:])}: "
+                "call `functional.reset_net(net)` between sequences."
+            )
         # A tensor, so that the position is part of the explicit state of the net.
         t = torch.as_tensor(self.t, device=self.spike.device)
         self.t = (t + 1) % self.spike.shape[0]
