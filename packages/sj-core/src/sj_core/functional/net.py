@@ -18,13 +18,23 @@ _BLIND_TO_TIME = (
     nn.GroupNorm,
     nn.LocalResponseNorm,
     nn.Flatten,
+    nn.Unflatten,
+    nn.Fold,
+    nn.Unfold,
+    nn.ChannelShuffle,
+    nn.Softmax2d,
     nn.Upsample,
+    nn.modules.padding._ReflectionPadNd,
+    nn.modules.padding._ReplicationPadNd,
+    nn.modules.padding._CircularPadNd,
     nn.modules.pooling._MaxPoolNd,
     nn.modules.pooling._MaxUnpoolNd,
     nn.modules.pooling._AvgPoolNd,
     nn.modules.pooling._LPPoolNd,
     nn.modules.pooling._AdaptiveAvgPoolNd,
     nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.FractionalMaxPool2d,
+    nn.FractionalMaxPool3d,
     nn.Dropout1d,
     nn.Dropout2d,
     nn.Dropout3d,
@@ -198,12 +208,15 @@ class _naming:
             error.add_note(f"The module is `{self.path}` of the net; no module has been changed.")
 
 
+def _is_blind_to_time(module: nn.Module) -> bool:
+    if isinstance(module, StepModule):
+        return False
+    per_channel = isinstance(module, nn.PReLU) and module.num_parameters > 1
+    return per_channel or isinstance(module, _BLIND_TO_TIME)
+
+
 def _warn_of_plain_layers(reached: list[tuple[str, nn.Module]]) -> None:
-    plain = [
-        (path, type(module).__name__)
-        for path, module in reached
-        if isinstance(module, _BLIND_TO_TIME) and not isinstance(module, StepModule)
-    ]
+    plain = [(path, type(module).__name__) for path, module in reached if _is_blind_to_time(module)]
     if not plain:
         return
     named = ", ".join(f"`{path or 'net'}` ({kind})" for path, kind in plain)
