@@ -92,16 +92,17 @@ def test_a_sub_module_in_multi_step_mode_is_refused(build):
     [
         layer.ElementWiseRecurrentContainer(neuron.IFNode(), torch.add),
         layer.LinearRecurrentContainer(neuron.IFNode(), 3, 3),
+        layer.LinearRecurrentContainer(nn.Linear(3, 5), 3, 5),
     ],
-    ids=["element-wise", "linear"],
+    ids=["element-wise", "linear", "linear-wider"],
 )
 def test_a_changed_batch_names_the_reset(module):
-    module(torch.zeros(4, 3))
+    kept = module(torch.zeros(4, 3)).shape[1]
     for batch in (1, 2):
-        with pytest.raises(RuntimeError, match=rf"\({batch}, 3\).*\(4, 3\).*reset_net"):
+        with pytest.raises(RuntimeError, match=rf"\({batch}, 3\).*\(4, {kept}\).*reset_net"):
             module(torch.zeros(batch, 3))
     functional.reset_net(module)
-    assert module(torch.zeros(2, 3)).shape == (2, 3)
+    assert module(torch.zeros(2, 3)).shape == (2, kept)
     functional.reset_net(module)
 
 

@@ -33,8 +33,8 @@ class RecurrentContainer(SingleStepChildren, base.MemoryModule):
             return empty_output(self, self.single_step_forward, x_seq)
         return super().multi_step_forward(x_seq, *args, **kwargs)
 
-    def _refuse_other_batch(self, x: Tensor, y: Tensor) -> None:
-        if y.shape[:1] != x.shape[:1]:
+    def _refuse_misfit(self, x: Tensor, y: Tensor, axes: slice) -> None:
+        if y.shape[axes] != x.shape[axes]:
             raise RuntimeError(
                 f"`x` of one step has shape {tuple(x.shape)}, but the last output `y` that "
                 f"{type(self).__name__} keeps from earlier steps has shape {tuple(y.shape)}: "
@@ -77,7 +77,7 @@ class ElementWiseRecurrentContainer(RecurrentContainer):
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         y: Tensor = torch.zeros_like(x) if self.y is None else self.y
-        self._refuse_other_batch(x, y)
+        self._refuse_misfit(x, y, slice(1))
         self.y = self.sub_module(self.element_wise_function(y, x))
         return self.y
 
@@ -121,12 +121,7 @@ class LinearRecurrentContainer(RecurrentContainer):
         self.rc = nn.Linear(in_features + out_features, in_features, bias)
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        shape = torch.Size((*x.shape[:-1], self.out_features))
-        if self.y is None:
-            y = x.new_zeros(shape)
-        else:
-            y = self.y
-            if y.shape[:-1] != shape[:-1]:
-                self.check_memory("y", y, shape, x.device)
+        y = x.new_zeros((*x.shape[:-1], self.out_features)) if self.y is None else self.y
+        self._refuse_misfit(x, y, slice(-1))
         self.y = self.sub_module(self.rc(torch.cat((x, y), -1)))
         return self.y
