@@ -155,3 +155,55 @@ def test_synops_of_a_transposed_convolution_without_padding():
     x[0, 0, 1] = x[0, 1, 3] = 2.0
     row = monitor.synops(conv, x)[""]
     assert (row["acs"], row["dense"]) == (2 * 3 * 4, 2 * 5 * 3 * 4)
+
+
+class Repeats(nn.Module):
+    """Takes a static image, and makes the sequence itself."""
+
+    def __init__(self, T):
+        super().__init__()
+        self.T = T
+        self.conv, self.node = layer.Conv2d(2, 4, 3), neuron.IFNode(v_threshold=0.1)
+        self.flatten, self.head = layer.Flatten(), layer.Linear(16, 5)
+
+    def forward(self, x):
+        first = self.conv(x)
+        return self.head(self.flatten(self.node(first.expand(self.T, *first.shape)))).mean(0)
+
+
+def test_synops_of_a_net_that_repeats_its_input_are_per_sample():
+    net = Repeats(T=6)
+    functional.set_step_mode(net, "m")
+    net.conv.step_mode = "s"
+    table = monitor.synops(net, torch.rand(3, 2, 4, 4))
+    assert table["conv"]["dense"] == 4 * 2 * 9 * 4  # out, in, kernel, pixels: once
+    assert table["head"]["dense"] == 6 * 16 * 5
+
+
+def test_synops_of_a_net_that_loops_over_time_are_per_sample():
+    class Loops(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = nn.Sequential(layer.Linear(4, 3), neuron.IFNode())
+
+        def forward(self, x_seq):
+            return functional.multi_step_forward(x_seq, self.block)
+
+    assert monitor.synops(Loops(), torch.rand(6, 2, 4))["block.0"]["dense"] == 6 * 4 * 3
+
+
+def test_a_readout_has_no_firing_rate():
+    net = nn.Sequential(neuron.IFNode(), layer.Linear(4, 2), neuron.NonSpikingLIFNode())
+    functional.set_step_mode(net, "m")
+    assert list(monitor.firing_rates(net, torch.rand(5, 3, 4))) == ["0"]
+    with pytest.raises(ValueError, match="must hold a spiking neuron"):
+        monitor.firing_rates(net[2], torch.rand(5, 3, 4))
+
+
+def test_no_sample_and_no_such_layer_are_named():
+    net = net_of()
+    for table in (monitor.firing_rates, monitor.synops):
+        with pytest.raises(ValueError, match=r"`x` \(shape \(5, 0, 4\)\).*at least one sample"):
+            table(net, torch.rand(5, 0, 4))
+    with pytest.raises(KeyError, match=r"`key` \(='9'\) must be one of \['1'\]"):
+        monitor.OutputMonitor(net, neuron.LIFNode)["9"]

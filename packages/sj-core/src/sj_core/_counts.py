@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sj_core.base import StepModule
 from sj_core.functional.state import functional_forward
 from sj_core.neuron.base import SpikingNode
+from sj_core.neuron.readout import Readout
 
 PJ_PER_AC = 0.9
 PJ_PER_MAC = 4.6
@@ -51,7 +53,7 @@ def _text(value: Any) -> str:
 
 
 def firing_rates(net: nn.Module, x: Tensor) -> Table:
-    """Run `net` on `x` once and count the spikes of every neuron layer.
+    """Run `net` on `x` once and count the spikes of every neuron layer, readouts left out.
 
     Columns: `neurons` (of one sample), `rate` (spikes per neuron and step, of magnitude 1 or not),
     `spikes` (per sample, over the steps of the call), `silent` (the share of neurons, in the batch,
@@ -61,7 +63,7 @@ def firing_rates(net: nn.Module, x: Tensor) -> Table:
 
     Shapes: `x` is what the net takes: `(N, *)` in 's', `(T, N, *)` in 'm'.
 
-    Errors: ValueError if the net has no spiking neuron.
+    Errors: ValueError if the net has no spiking neuron, or `x` no sample.
 
     Example:
         >>> import torch
@@ -79,7 +81,11 @@ def firing_rates(net: nn.Module, x: Tensor) -> Table:
             fired.setdefault(name, []).append((steps != 0).sum(0).double())
             sizes[name] = (sizes.get(name, (0, 0))[0] + steps.shape[0], steps[0, :1].numel())
 
-    nodes = [name for name, module in net.named_modules() if isinstance(module, SpikingNode)]
+    nodes = [
+        name
+        for name, module in net.named_modules()
+        if isinstance(module, SpikingNode) and not isinstance(module, Readout)
+    ]
     if not nodes:
         raise ValueError("`net` must hold a spiking neuron of `sj_core.neuron`; it has none.")
     _observe(net, x, SpikingNode, record)
@@ -88,6 +94,7 @@ def firing_rates(net: nn.Module, x: Tensor) -> Table:
         if name not in fired:
             continue
         count = torch.stack(fired[name]).sum(0)
+        _refuse_no_sample(x, count.shape[0])
         steps, neurons = sizes[name]
         table[name] = {
             "neurons": neurons,
@@ -106,6 +113,8 @@ def synops(net: nn.Module, x: Tensor) -> Table:
     layer of that size), `acs` (accumulates: for spikes, one for each weight that a spike meets),
     `macs` (multiply-accumulates: for values, all of `dense`) and `energy_pJ`, with 0.9 pJ per
     accumulate and 4.6 pJ per multiply-accumulate (45 nm). The last row, 'total', is the sum.
+    How many samples there are is read from the inputs of the modules with a step mode, so a net may
+    repeat a static `x` over time by itself.
     Padding meets no input and costs nothing in `acs`; biases and other layers are not counted.
     The run is that of `firing_rates`.
 
@@ -113,7 +122,7 @@ def synops(net: nn.Module, x: Tensor) -> Table:
 
     Source: Horowitz, "Computing's energy problem (and what we can do about it)", 2014.
 
-    Errors: ValueError if the net has no convolution and no linear layer.
+    Errors: ValueError if the net has no convolution and no linear layer, or `x` no sample.
 
     Example:
         >>> import torch
@@ -127,7 +136,6 @@ def synops(net: nn.Module, x: Tensor) -> Table:
     names = [name for name, module in net.named_modules() if isinstance(module, kinds)]
     if not names:
         raise ValueError("`net` must hold a convolution or a linear layer; it has none.")
-    samples = x.shape[1] if _is_multi_step(net) and x.dim() > 1 else x.shape[0]
     counts: dict[str, list[tuple[bool, float, float]]] = {}
 
     def record(name: str, module: Any, inputs: Tensor, y: Tensor) -> None:
@@ -135,7 +143,10 @@ def synops(net: nn.Module, x: Tensor) -> Table:
             (_is_spikes(inputs), _dense(module, inputs, y), _events(module, inputs))
         )
 
-    _observe(net, x, kinds, record)
+    with _batch_sizes(net) as sizes:
+        _observe(net, x, kinds, record)
+    samples = min(sizes, default=x.shape[0])
+    _refuse_no_sample(x, samples)
     table = Table()
     for name in names:
         if name not in counts:
@@ -153,8 +164,34 @@ def synops(net: nn.Module, x: Tensor) -> Table:
     return table
 
 
-def _is_multi_step(net: nn.Module) -> bool:
-    return any(getattr(module, "step_mode", "s") == "m" for module in net.modules())
+@contextmanager
+def _batch_sizes(net: nn.Module) -> Iterator[list[int]]:
+    """Collect the batch sizes that the modules with a step mode get; the least is the net's.
+
+    Those of single steps may have the time in them: where sequences are folded into the batch.
+    """
+    sizes: list[int] = []
+
+    def note(module: Any, inputs: tuple[Any, ...]) -> None:
+        axis = 1 if module.step_mode == "m" else 0
+        if inputs and isinstance(inputs[0], Tensor) and inputs[0].dim() > axis:
+            sizes.append(inputs[0].shape[axis])
+
+    hooks = [
+        module.register_forward_pre_hook(note)
+        for module in net.modules()
+        if isinstance(module, StepModule)
+    ]
+    try:
+        yield sizes
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _refuse_no_sample(x: Tensor, samples: int) -> None:
+    if samples == 0:
+        raise ValueError(f"`x` (shape {tuple(x.shape)}) must hold at least one sample.")
 
 
 def _is_spikes(x: Tensor) -> bool:

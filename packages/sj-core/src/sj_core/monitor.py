@@ -80,6 +80,8 @@ class BaseMonitor:
 
     def __getitem__(self, key: int | str) -> Any:
         if isinstance(key, str):
+            if key not in self._positions:
+                raise KeyError(f"`key` (={key!r}) must be one of {self.monitored_layers}.")
             return [self.records[i] for i in self._positions[key]]
         return self.records[key]
 
