@@ -1,8 +1,4 @@
-"""Monitors: they record what flows through a net, and what it costs.
-
-A monitor hooks the modules of a net that are of a class and appends to `records` at each of their
-calls. `firing_rates` and `synops` run a net once and return a table.
-"""
+"""Monitors: hooks on the modules of a net, and what they have recorded."""
 
 from __future__ import annotations
 
@@ -11,8 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from sj_core._counts import Table as Table, firing_rates as firing_rates, synops as synops
 
 Instance = type | tuple[type, ...] | None
 
@@ -53,7 +47,7 @@ class BaseMonitor:
     def __init__(
         self, net: nn.Module, instance: Instance = None, function: Callable[[Any], Any] = identity
     ) -> None:
-        classes = type(net) if instance is None else instance
+        classes: Any = type(net) if instance is None else instance
         self.function = function
         self.records: list[Any] = []
         self.monitored_layers: list[str] = []

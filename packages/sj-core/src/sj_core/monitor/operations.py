@@ -1,8 +1,8 @@
-"""Firing rates and operation counts of a net, as tables."""
+"""Operations of a net and their energy, as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,98 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sj_core.base import StepModule
-from sj_core.functional.state import functional_forward
-from sj_core.neuron.base import SpikingNode
-from sj_core.neuron.readout import Readout
+from sj_core.monitor.run import observe, refuse_no_sample
+from sj_core.monitor.table import Table
 
 PJ_PER_AC = 0.9
 PJ_PER_MAC = 4.6
 
 _CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-
-
-class Table(dict[str, dict[str, Any]]):
-    """Rows by name, columns by name: `table["layer"]["column"]`; printing aligns them.
-
-    Example:
-        >>> from sj_core.monitor import Table
-        >>> print(Table({"0": {"rate": 0.25}, "fc": {"rate": 1.0}}))
-        layer  rate
-        0      0.25
-        fc        1
-    """
-
-    def __str__(self) -> str:
-        columns = list(dict.fromkeys(column for row in self.values() for column in row))
-        lines = [["layer", *columns]]
-        for name, row in self.items():
-            lines.append([name or "(net)", *(_text(row.get(column, "")) for column in columns)])
-        widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        )
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def firing_rates(net: nn.Module, x: Tensor) -> Table:
-    """Run `net` on `x` once and count the spikes of every neuron layer, readouts left out.
-
-    Columns: `neurons` (of one sample), `rate` (spikes per neuron and step, of magnitude 1 or not),
-    `spikes` (per sample, over the steps of the call), `silent` (the share of neurons, in the batch,
-    that never fired). The run is in evaluation mode, without gradients, from a reset state; mode
-    and state of the net are as before afterwards. A node called several times (step by step, or
-    shared) counts all calls.
-
-    Shapes: `x` is what the net takes: `(N, *)` in 's', `(T, N, *)` in 'm'.
-
-    Errors: ValueError if the net has no spiking neuron, or `x` no sample.
-
-    Example:
-        >>> import torch
-        >>> from sj_core import monitor, neuron
-        >>> net = torch.nn.Sequential(neuron.IFNode(step_mode="m"))
-        >>> monitor.firing_rates(net, torch.full((4, 1, 2), 0.5))["0"]["rate"]
-        0.5
-    """
-    fired: dict[str, list[Tensor]] = {}
-    sizes: dict[str, tuple[int, int]] = {}
-
-    def record(name: str, node: Any, _: Tensor, y: Tensor) -> None:
-        steps = y if node.step_mode == "m" else y.unsqueeze(0)
-        if steps.dim() > 1 and steps.shape[0]:
-            fired.setdefault(name, []).append((steps != 0).sum(0).double())
-            sizes[name] = (sizes.get(name, (0, 0))[0] + steps.shape[0], steps[0, :1].numel())
-
-    nodes = [
-        name
-        for name, module in net.named_modules()
-        if isinstance(module, SpikingNode) and not isinstance(module, Readout)
-    ]
-    if not nodes:
-        raise ValueError("`net` must hold a spiking neuron of `sj_core.neuron`; it has none.")
-    _observe(net, x, SpikingNode, record)
-    table = Table()
-    for name in nodes:
-        if name not in fired:
-            continue
-        count = torch.stack(fired[name]).sum(0)
-        _refuse_no_sample(x, count.shape[0])
-        steps, neurons = sizes[name]
-        table[name] = {
-            "neurons": neurons,
-            "rate": float(count.mean()) / steps,
-            "spikes": float(count.sum()) / count.shape[0],
-            "silent": float((count == 0).double().mean()),
-        }
-    return table
 
 
 def synops(net: nn.Module, x: Tensor) -> Table:
@@ -144,9 +60,9 @@ def synops(net: nn.Module, x: Tensor) -> Table:
         )
 
     with _batch_sizes(net) as sizes:
-        _observe(net, x, kinds, record)
+        observe(net, x, kinds, record)
     samples = min(sizes, default=x.shape[0])
-    _refuse_no_sample(x, samples)
+    refuse_no_sample(x, samples)
     table = Table()
     for name in names:
         if name not in counts:
@@ -189,11 +105,6 @@ def _batch_sizes(net: nn.Module) -> Iterator[list[int]]:
             hook.remove()
 
 
-def _refuse_no_sample(x: Tensor, samples: int) -> None:
-    if samples == 0:
-        raise ValueError(f"`x` (shape {tuple(x.shape)}) must hold at least one sample.")
-
-
 def _is_spikes(x: Tensor) -> bool:
     size = x[x != 0].abs()
     return size.numel() == 0 or bool(size.min() == size.max())
@@ -231,32 +142,3 @@ def _events(module: Any, x: Tensor) -> float:
         more = (module.output_padding, module.groups, module.dilation)
         met = transpose(active, ones, None, *settings, *more)
     return float(met.sum(dtype=torch.float64))
-
-
-def _observe(
-    net: nn.Module, x: Tensor, kinds: Any, record: Callable[[str, Any, Tensor, Tensor], None]
-) -> None:
-    hooks = [
-        module.register_forward_hook(
-            lambda m, inputs, y, name=name: record(name, m, inputs[0].detach(), y.detach())
-        )
-        for name, module in net.named_modules()
-        if isinstance(module, kinds)
-    ]
-    try:
-        with _evaluation(net), torch.no_grad():
-            functional_forward(net, None, x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-@contextmanager
-def _evaluation(net: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
