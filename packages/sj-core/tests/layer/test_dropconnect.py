@@ -120,3 +120,15 @@ def test_it_starts_as_linear_does():
     assert torch.equal(ours.weight, theirs.weight)
     assert torch.equal(ours.bias, theirs.bias)
     assert list(ours.state_dict()) == ["weight", "bias"]
+
+
+@pytest.mark.parametrize("shape", [(3, 0, 4), (3, 0, 5, 4), (3, 2, 0, 4)])
+@pytest.mark.parametrize("invariant", [True, False])
+def test_an_empty_batch_gives_an_empty_output(shape, invariant):
+    module = layer.DropConnectLinear(4, 6, invariant=invariant, step_mode="m")
+    x = torch.zeros(shape, requires_grad=True)
+    y = module(x)
+    assert y.shape == (*shape[:-1], 6)
+    y.sum().backward()
+    assert x.grad.shape == shape
+    assert module.weight.grad.eq(0).all()

@@ -90,7 +90,7 @@ class DropConnectLinear(base.MemoryModule):
         mask_w: Tensor = self.mask_w
         self.check_memory("mask_w", mask_w, torch.Size((n, *self.weight.shape)), x_seq.device)
         # [N, T * , in] times [N, in, out]: one product for every sample's own weights.
-        rows = x_seq.transpose(0, 1).reshape(n, -1, self.in_features)
+        rows = x_seq.transpose(0, 1).flatten(1, -2)
         weight = (self.weight * mask_w).transpose(1, 2)
         if self.bias is None:
             y = torch.bmm(rows, weight)
