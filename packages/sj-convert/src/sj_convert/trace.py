@@ -18,7 +18,7 @@ from sj_convert.flow import Flow, module_of
 
 TAILOR = "snn_tailor"
 
-_DROPOUTS = (nn.modules.dropout._DropoutNd,)
+DROPOUTS = (nn.modules.dropout._DropoutNd,)
 _DROPOUT_FUNCTIONS = {
     *(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
     torch.dropout,
@@ -222,7 +222,7 @@ def normalise(gm: fx.GraphModule, neurons_behind_pools: bool = True) -> fx.Graph
     sites = Sites(gm)
     for node in list(gm.graph.nodes):
         module = module_of(gm, node)
-        passes = isinstance(module, (nn.Identity, *_DROPOUTS)) or node.target in _DROPOUT_FUNCTIONS
+        passes = isinstance(module, (nn.Identity, *DROPOUTS)) or node.target in _DROPOUT_FUNCTIONS
         if passes:
             node.replace_all_uses_with(node.args[0] if node.args else node.kwargs["input"])
             gm.graph.erase_node(node)

@@ -1,0 +1,205 @@
+"""From a traced network to the nodes and edges of a NIR graph."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from sj_convert.flow import module_of, operation_name
+from sj_convert.modules import VoltageScaler
+from sj_convert.neuron import ScaledIFNode
+from sj_convert.nir import write_layers as layers, write_neurons as neurons
+from sj_convert.nir.euler import EulerNode, NeuronDelay, Scale, Threshold
+from sj_convert.nir.extra import as_array
+from sj_convert.nir.target import Target, shape_of
+from sj_convert.trace import DROPOUTS, source_line
+from sj_core import functional, layer, neuron
+
+_SUMS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+_FLATTENS = {torch.flatten, "flatten"}
+_RESHAPES = {torch.reshape, "reshape", "view"}
+_PASSED = {"contiguous", "clone", "detach", F.dropout, torch.clone}
+
+
+class Writer:
+    """Nodes and edges as they are found; `ends` maps a value to the NIR nodes that carry it."""
+
+    def __init__(self, target: Target, gm: fx.GraphModule) -> None:
+        self.target, self.nir, self.gm = target, target.nir, gm
+        self.nodes: dict[str, Any] = {}
+        self.edges: list[tuple[str, str]] = []
+        self.ends: dict[fx.Node, list[str]] = {}
+
+    def graph(self) -> Any:
+        inputs = [n for n in self.gm.graph.nodes if n.op == "placeholder"]
+        for node in self.gm.graph.nodes:
+            if node.op == "placeholder":
+                name = "input" if len(inputs) == 1 else str(node.target)
+                shape = np.array(shape_of(node))
+                self.ends[node] = [self.add(name, self.nir.Input({"input": shape}), [])]
+            elif node.op == "output":
+                self.outputs(node.args[0])
+            elif node.op == "call_module":
+                self.module(node)
+            elif node.op != "get_attr":
+                self.function(node)
+        return self.nir.NIRGraph(self.nodes, self.edges)
+
+    def add(self, name: str, node: Any, sources: list[str]) -> str:
+        unique, i = name, 0
+        while unique in self.nodes:
+            i += 1
+            unique = f"{name}_{i}"
+        self.nodes[unique] = node
+        for source in sources:
+            if (source, unique) in self.edges:  # twice the same value: NIR has no double edges
+                shape = np.ones(tuple(self.nodes[source].output_type["output"]))
+                source = self.add(f"{source}_again", self.nir.Scale(shape), [source])
+            self.edges.append((source, unique))
+        return unique
+
+    def outputs(self, value: Any) -> None:
+        results = list(value) if isinstance(value, tuple | list) else [value]
+        for i, result in enumerate(results):
+            name = "output" if len(results) == 1 else f"output_{i}"
+            node = self.nir.Output({"output": np.array(shape_of(result))})
+            self.add(name, node, self.ends[result])
+
+    def module(self, node: fx.Node) -> None:
+        module = module_of(self.gm, node)
+        assert module is not None
+        source = node.all_input_nodes[0]
+        name = str(node.target)
+        self.ends[node] = self.chain(module, name, self.ends[source], shape_of(source), node)
+
+    def chain(
+        self, module: nn.Module, name: str, sources: list[str], shape: tuple[int, ...], at: fx.Node
+    ) -> list[str]:
+        """Write `module`, which takes a sample of `shape`, behind `sources`."""
+        if isinstance(module, (nn.Identity, *DROPOUTS, layer.Dropout, layer.Dropout2d)):
+            return sources
+        if isinstance(module, nn.Sequential):
+            for i, child in enumerate(module):
+                sources = self.chain(child, f"{name}.{i}", sources, shape, at)
+                shape = _through(child, shape)
+            return sources
+        if isinstance(module, layer.LinearRecurrentContainer | layer.ElementWiseRecurrentContainer):
+            return self.recurrent(module, name, sources, shape, at)
+        found = self.write(module, shape, at)
+        for suffix, nir_node in found:
+            sources = [self.add(name + suffix, nir_node, sources)]
+        return sources
+
+    def write(
+        self, module: nn.Module, shape: tuple[int, ...], at: fx.Node
+    ) -> list[tuple[str, Any]]:
+        """The NIR nodes of one module, in a row."""
+        for kinds, writer in _WRITERS:
+            if isinstance(module, kinds):
+                found = writer(self.target, module, shape, at)
+                return found if isinstance(found, list) else [("", found)]
+        raise ValueError(
+            f"`net` has `{at.target}` ({type(module).__name__}) at {source_line(at)}, which NIR "
+            "does not express; replace it, or write the rest without it."
+        )
+
+    def recurrent(
+        self, module: Any, name: str, sources: list[str], shape: tuple[int, ...], at: fx.Node
+    ) -> list[str]:
+        sub = module.sub_module
+        before = set(self.nodes)
+        if isinstance(module, layer.LinearRecurrentContainer):
+            weight = as_array(module.rc.weight)
+            bias = np.zeros(len(weight)) if module.rc.bias is None else as_array(module.rc.bias)
+            width = weight.shape[0]
+            forward = self.nir.Affine(weight[:, :width], bias)
+            sources = [self.add(f"{name}.w_in", forward, sources)]
+            ends = self.chain(sub, f"{name}.sub_module", sources, shape, at)
+            back = self.nir.Linear(weight[:, width:])
+            first = self._first(before, sources)
+            w_rec = self.add(f"{name}.w_rec", back, ends)
+            self.edges.append((w_rec, first))
+            return ends
+        a, b = torch.rand(2, 1, *shape).unbind(0)
+        f = module.element_wise_function
+        if not torch.equal(f(a, b), a + b):
+            raise ValueError(
+                f"`net` has `{at.target}` at {source_line(at)}, whose `element_wise_function` "
+                "is not a sum: NIR only adds."
+            )
+        ends = self.chain(sub, f"{name}.sub_module", sources, shape, at)
+        first = self._first(before, sources)
+        self.edges.extend((end, first) for end in ends)
+        return ends
+
+    def _first(self, before: set[str], sources: list[str]) -> str:
+        """The first node behind `sources` that was not there `before`."""
+        return next(
+            target for source, target in self.edges if source in sources and target not in before
+        )
+
+    def function(self, node: fx.Node) -> None:
+        target: Any = node.target
+        tensors = [n for n in node.all_input_nodes if n in self.ends]
+        if target in _SUMS and "alpha" not in node.kwargs and len(tensors) == len(node.args) == 2:
+            self.ends[node] = [end for n in tensors for end in self.ends[n]]
+            if len(set(self.ends[node])) < len(self.ends[node]):  # x + x
+                ends = self.ends[node]
+                again = self.nir.Scale(np.ones(shape_of(node)))
+                self.ends[node] = [ends[0], self.add(f"{node.name}_again", again, ends[1:])]
+        elif target in _PASSED and tensors:
+            self.ends[node] = self.ends[tensors[0]]
+        elif target in _FLATTENS | _RESHAPES and tensors and len(shape_of(node)) == 1:
+            shape = np.array(shape_of(tensors[0]))
+            flatten = self.nir.Flatten({"input": shape}, start_dim=0, end_dim=-1)
+            self.ends[node] = [self.add(node.name, flatten, self.ends[tensors[0]])]
+        elif target in (operator.mul, torch.mul, "mul") and len(tensors) == 1:
+            constant: Any = next(a for a in node.args if a is not tensors[0])
+            if isinstance(constant, fx.Node):
+                constant = as_array(_attribute(self.gm, str(constant.target)))
+            scale = np.broadcast_to(np.asarray(constant, dtype=np.float64), shape_of(node)).copy()
+            self.ends[node] = [self.add(node.name, self.nir.Scale(scale), self.ends[tensors[0]])]
+        elif not isinstance(node.meta.get("tensor_meta"), tuple):
+            return  # a size
+        else:
+            raise ValueError(
+                f"`net` has `{node.name}` ({operation_name(self.gm, node)}) at {source_line(node)}"
+                ", which NIR does not express; replace it, or write the rest without it."
+            )
+
+
+def _through(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    with torch.no_grad():
+        y: Tensor = module(torch.zeros(1, *shape))
+    functional.reset_net(module)
+    return tuple(y.shape[1:])
+
+
+def _attribute(gm: fx.GraphModule, path: str) -> Tensor:
+    found: Any = gm
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+_Write = Callable[[Target, Any, tuple[int, ...], fx.Node], Any]
+_WRITERS: list[tuple[Any, _Write]] = [
+    (EulerNode, neurons.euler),
+    ((neuron.LIFNode, neuron.ParametricLIFNode, neuron.NonSpikingLIFNode), neurons.leaky),
+    (neuron.CUBALIFNode, neurons.current_based),
+    (neuron.NonSpikingIFNode, neurons.non_spiking_if),
+    ((neuron.IFNode, neuron.HalfThresholdIFNode, ScaledIFNode), neurons.integrate),
+    (nn.Linear, layers.affine),
+    ((nn.Conv1d, nn.Conv2d), layers.conv),
+    (nn.AvgPool2d, layers.pool),
+    (nn.Flatten, layers.flatten),
+    ((VoltageScaler, Scale), layers.scale),
+    (Threshold, layers.threshold),
+    ((layer.Delay, NeuronDelay), layers.delay),
+]
