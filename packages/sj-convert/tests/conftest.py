@@ -1,4 +1,4 @@
-"""The networks of `convert_zoo` for every test here."""
+"""`convert_zoo` and `euler_reference` for every test here."""
 
 import sys
 from pathlib import Path

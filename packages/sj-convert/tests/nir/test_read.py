@@ -12,41 +12,12 @@ from sj_core import functional, neuron
 # Not `nir` alone: without it this folder would be taken for a package of that name.
 pytest.importorskip("nir.ir", reason="needs the extra sj-convert[nir]")
 import nir
+from euler_reference import DT, simulate
 
 from sj_convert.nir import from_nir, to_nir
 from sj_convert.nir.euler import EulerNode, NeuronDelay
 
-DT = 1e-4
 T = 200
-
-
-def simulate(node, x, dt=DT):
-    """One neuron node on `x` (T, N, n): the equations of NIR's documentation, step by step."""
-
-    def get(name, default=0.0):
-        value = getattr(node, name, None)
-        value = default if value is None else value
-        return np.asarray(value.numpy() if isinstance(value, torch.Tensor) else value, float)
-
-    kind = type(node).__name__
-    v = np.zeros(x.shape[1:]) + (get("v_leak") if kind not in ("IF", "I") else get("v_reset"))
-    i = np.zeros(x.shape[1:])
-    out = []
-    for drive in x:
-        if kind.startswith("Cuba"):
-            i = i + dt / get("tau_syn") * (-i + get("w_in", 1.0) * drive)
-            v = v + dt / get("tau_mem") * ((get("v_leak") - v) + get("r") * i)
-        elif kind in ("I", "IF"):
-            v = v + dt * get("r") * drive
-        else:
-            v = v + dt / get("tau") * ((get("v_leak") - v) + get("r") * drive)
-        if hasattr(node, "v_threshold"):
-            s = v >= get("v_threshold")
-            v = np.where(s, get("v_reset"), v)
-            out.append(s.astype(float))
-        else:
-            out.append(v)
-    return np.stack(out)
 
 
 def numbers(shape, low, high, seed):
@@ -158,56 +129,6 @@ def test_torch_tensors_and_scalars_in_the_graph(tmp_path):
     assert (found.double().numpy() != expected).mean() < 0.01
 
 
-def recurrent(n=4):
-    """What snnTorch writes for a recurrent leaky neuron: a subgraph with a cycle."""
-    w = numbers((n, n), -0.6, 0.6, 3)
-    full = {
-        k: np.full(n, v)
-        for k, v in {"tau": 5e-4, "r": 5.0, "v_leak": 0.0, "v_threshold": 1.0}.items()
-    }
-    inner = nir.NIRGraph(
-        {
-            "input": nir.Input({"input": np.array([n])}),
-            "lif": nir.LIF(**full),
-            "w_rec": nir.Linear(w),
-            "output": nir.Output({"output": np.array([n])}),
-        },
-        [("input", "lif"), ("lif", "w_rec"), ("w_rec", "lif"), ("lif", "output")],
-    )
-    return inner, w, full
-
-
-@pytest.mark.parametrize("nested", [False, True])
-def test_cycles_and_nested_graphs(nested, tmp_path):
-    inner, w, full = recurrent()
-    graph = inner
-    if nested:
-        graph = nir.NIRGraph(
-            {
-                "input": nir.Input({"input": np.array([4])}),
-                "net": inner,
-                "output": nir.Output({"output": np.array([4])}),
-            },
-            [("input", "net"), ("net", "output")],
-        )
-    x = numbers((T, 2, 4), 0, 1, 8)
-    v, s, expected = np.zeros((2, 4)), np.zeros((2, 4)), []
-    for drive in x:
-        v = v + DT / full["tau"] * (-v + full["r"] * (drive + s @ w.T))
-        s = (v >= 1).astype(float)
-        v = np.where(s > 0, 0, v)
-        expected.append(s)
-    nir.write(tmp_path / "net.nir", graph)
-    for source in (graph, tmp_path / "net.nir"):
-        net = from_nir(source).double()
-        with torch.no_grad():
-            found = torch.stack([net(step) for step in torch.from_numpy(x)])
-        assert (found.numpy() != np.stack(expected)).mean() < 5e-3
-        functional.reset_net(net)
-        functional.set_step_mode(net, "m")
-        assert torch.equal(net(torch.from_numpy(x)), found)
-
-
 def test_flatten_pools_convolutions_delays_scales_thresholds():
     x = numbers((2, 2, 6, 6), -1, 1, 0)
     torch_x = torch.from_numpy(x).float()
@@ -252,74 +173,6 @@ def test_delays(steps):
         assert torch.equal(found[d:, :, i], x[: 9 - d, :, i])
         assert not found[:d, :, i].any()
     assert any(isinstance(m, NeuronDelay) for m in net.modules()) == (len(set(steps)) > 1)
-
-
-def test_sums_several_inputs_and_outputs():
-    one = np.array([3])
-    graph = nir.NIRGraph(
-        {
-            "a": nir.Input({"input": one}),
-            "b": nir.Input({"input": one}),
-            "s": nir.Scale(np.array([1.0, 2.0, 3.0])),
-            "t": nir.Threshold(np.full(3, 1.0)),
-            "x": nir.Output({"output": one}),
-            "y": nir.Output({"output": one}),
-        },
-        [("a", "s"), ("b", "s"), ("s", "x"), ("s", "t"), ("t", "y"), ("b", "x")],
-    )
-    net = from_nir(graph)
-    a, b = torch.rand(2, 3), torch.rand(2, 3)
-    x, y = net(a, b)
-    total = (a + b) * torch.tensor([1.0, 2.0, 3.0])
-    torch.testing.assert_close(x, total + b)
-    assert torch.equal(y, (total >= 1).float())
-    with pytest.raises(TypeError, match="must be 2"):
-        net(a)
-
-
-@pytest.mark.peer
-@pytest.mark.filterwarnings("ignore:nirtorch.extract_nir_graph:DeprecationWarning")
-def test_graph_written_by_snntorch():
-    snn = pytest.importorskip("snntorch", reason="compares with snnTorch")
-    export = pytest.importorskip(
-        "snntorch.export_nir", reason="snnTorch's NIR export needs nirtorch"
-    )
-    torch.manual_seed(0)
-    beta, theta = torch.full((4,), 0.9), torch.full((4,), 1.0)
-    leaky = snn.Leaky(beta=beta, threshold=theta, init_hidden=True)
-    net = nn.Sequential(nn.Linear(6, 4), leaky)
-    graph = export.export_to_nir(net, torch.rand(1, 6), ignore_dims=[0])
-    (lif,) = (n for n in graph.nodes.values() if type(n).__name__ == "LIF")
-    x = torch.rand(T, 2, 6)
-    with torch.no_grad():
-        drive = net[0](x).double().numpy()
-    expected = simulate(lif, drive)
-    back = from_nir(graph)
-    with torch.no_grad():
-        found = torch.stack([back(step) for step in x])
-    assert (found.double().numpy() != expected).mean() < 5e-3
-
-
-@pytest.mark.peer
-@pytest.mark.filterwarnings("ignore:nirtorch.extract_nir_graph:DeprecationWarning")
-def test_graph_written_by_norse():
-    norse = pytest.importorskip("norse.torch", reason="compares with Norse")
-    export = pytest.importorskip("norse.torch.utils.export_nir", reason="needs nirtorch")
-    torch.manual_seed(0)
-    full = {"tau_mem_inv": 100.0, "v_leak": 0.1, "v_th": 1.0, "v_reset": 0.0}
-    parameters = norse.LIFBoxParameters(**{k: torch.full((4,), v) for k, v in full.items()})
-    cell = norse.LIFBoxCell(parameters)
-    graph = export.to_nir(norse.SequentialState(nn.Linear(6, 4), cell), torch.rand(1, 6), dt=1e-3)
-    (lif,) = (n for n in graph.nodes.values() if type(n).__name__ == "LIF")
-    back = from_nir(graph, dt=1e-6)
-    x = torch.rand(T, 2, 6) * 5
-    with torch.no_grad():
-        affine = next(n for n in graph.nodes.values() if type(n).__name__ in ("Affine", "Linear"))
-        drive = x @ torch.as_tensor(np.asarray(affine.weight)).T
-        drive = drive + torch.as_tensor(np.asarray(affine.bias))
-        expected = simulate(lif, drive.double().numpy(), dt=1e-6)
-        found = torch.stack([back(step) for step in x])
-    assert (found.double().numpy() != expected).mean() < 5e-3
 
 
 def test_bad_graphs(tmp_path):

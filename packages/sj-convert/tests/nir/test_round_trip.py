@@ -212,17 +212,6 @@ def test_branches_delays_and_functions(x, tmp_path):
     check(Branches(), x, tmp_path, exact=False)
 
 
-def test_step_mode_and_state_of_the_net_are_left_alone(x):
-    net = nn.Sequential(layer.Linear(5, 6), neuron.LIFNode())
-    functional.set_step_mode(net, "m")
-    net(x)
-    v = net[1].v.clone()
-    graph = to_nir(net, x)
-    assert torch.equal(net[1].v, v)
-    assert net[0].step_mode == "m"
-    assert graph.nodes["input"].output_type["output"].tolist() == [5]
-
-
 def test_a_converted_network_is_exported(tmp_path):
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3), nn.ReLU())
@@ -232,31 +221,9 @@ def test_a_converted_network_is_exported(tmp_path):
         check(snn, x, tmp_path, soft_reset="metadata", exact=False)
 
 
-def test_what_nir_cannot_say(x):
-    cases = [
-        (nn.Sequential(nn.Linear(5, 5), nn.Tanh()), r"`1` \(Tanh\) at .*does not express"),
-        (nn.Sequential(nn.MaxPool1d(2)), "MaxPool1d"),
-        (nn.Sequential(neuron.CUBALIFNode(v_decay=1.0)), "infinite time constant"),
-        (nn.Sequential(neuron.QIFNode()), "QIFNode"),
-    ]
-    for net, match in cases:
-        with pytest.raises(ValueError, match=match) as caught:
-            to_nir(net, x[0])
-        assert str(caught.value).endswith(".")
-    conv = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"))
-    with pytest.raises(ValueError, match="padding_mode"):
-        to_nir(conv, torch.rand(1, 1, 4, 4))
-    with pytest.raises(ValueError, match="`soft_reset`"):
-        to_nir(nn.Sequential(nn.Linear(5, 5)), x[0], soft_reset="hard")
-    for bad, error in ((0, ValueError), (-1.0, ValueError), ("1", TypeError)):
-        with pytest.raises(error, match="`dt`"):
-            to_nir(nn.Sequential(nn.Linear(5, 5)), x[0], bad)
-
-
-def test_the_package_hands_both_ways_out():
-    import sj_convert
-
-    assert sj_convert.to_nir is to_nir
-    assert sj_convert.from_nir is from_nir
-    with pytest.raises(AttributeError, match="no attribute 'to_onnx'"):
-        _ = sj_convert.to_onnx
+def test_a_start_of_its_own_is_kept_under_a_hard_reset(x, tmp_path):
+    for node in (neuron.IFNode(), neuron.LIFNode(), neuron.CUBALIFNode()):
+        torch.manual_seed(0)
+        node.register_memory("v", 0.7)
+        graph, _ = check(nn.Sequential(nn.Linear(5, 6), node), x, tmp_path)
+        assert graph.nodes["1"].metadata["v_start"].tolist() == [0.7]

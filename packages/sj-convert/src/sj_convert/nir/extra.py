@@ -29,7 +29,7 @@ def check_dt(dt: Any) -> float:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """A node's value as NumPy array in float64: some writers leave torch tensors in it."""
+    """A copy of a value as NumPy array in float64: some writers leave torch tensors in nodes."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    return np.asarray(value, dtype=np.float64)
+        value = value.detach().cpu().double().numpy()  # NumPy has no bfloat16
+    return np.array(value, dtype=np.float64)

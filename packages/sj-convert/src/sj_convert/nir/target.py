@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, fx, nn
 
 from sj_convert.nir.extra import as_array
 from sj_convert.trace import source_line
+from sj_core import functional
 
 SOFT_RESETS = ("error", "metadata", "subgraph")
 
@@ -34,6 +36,15 @@ class Target:
 def shape_of(node: Any) -> tuple[int, ...]:
     """Shape of one sample of a value of the graph."""
     return tuple(node.meta["tensor_meta"].shape[1:])
+
+
+def through(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of what `module` makes of one sample of `shape`."""
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
+    with torch.no_grad():
+        y: Tensor = module(like.new_zeros(1, *shape))
+    functional.reset_net(module)
+    return tuple(y.shape[1:])
 
 
 def full(shape: tuple[int, ...], value: Any) -> np.ndarray:

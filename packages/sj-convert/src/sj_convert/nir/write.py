@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +12,9 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from sj_convert.fuse import fuse
 from sj_convert.nir.extra import check_dt, load_nir
+from sj_convert.nir.network import NIRNetwork
 from sj_convert.nir.target import SOFT_RESETS, Target
+from sj_convert.nir.write_module import graph_of
 from sj_convert.nir.writer import Writer
 from sj_convert.trace import trace
 from sj_core import functional
@@ -18,7 +22,7 @@ from sj_core import functional
 
 def to_nir(
     net: nn.Module,
-    sample_input: Tensor,
+    sample_input: Tensor | Sequence[Tensor],
     dt: float = 1e-4,
     *,
     soft_reset: str = "error",
@@ -28,14 +32,15 @@ def to_nir(
     With ``v += (dt/tau)((v_leak - v) + r I)``, NIR's neurons at forward Euler are the network's:
     LIFNode becomes ``nir.LIF(tau=tau*dt, r=1 if decay_input else tau, v_leak, v_threshold,
     v_reset)``, IFNode ``nir.IF(r=1/dt)``, CUBALIFNode ``nir.CubaLIF``, NonSpikingLIFNode
-    ``nir.LI``. BatchNorm is folded into the weights first; recurrent containers become cycles. NIR
-    fires at ``v > v_threshold``, this library at ``v >= v_threshold``.
+    ``nir.LI``. BatchNorm is folded into the weights first; recurrent containers become cycles; a
+    network that `from_nir` made is written with the nodes, names and edges it had. NIR fires at
+    ``v > v_threshold``, this library at ``v >= v_threshold``.
 
     Shapes: `sample_input` ``(N, *)``, or ``(T, N, *)`` for a net in step mode 'm'.
 
     Args:
         net: modules, and functions that add, flatten or scale; its state is not used.
-        sample_input: an input, for the shapes.
+        sample_input: an input, for the shapes; several inputs as a tuple.
         dt: time step in seconds.
         soft_reset: NIR knows no reset by subtraction. 'error' refuses it; 'metadata' writes a hard
             reset with ``metadata={'reset': 'soft'}``, which `from_nir` understands; 'subgraph'
@@ -62,15 +67,23 @@ def to_nir(
         raise ValueError(
             f"`soft_reset` (={soft_reset!r}) must be 'error', 'metadata' or 'subgraph'."
         )
+    inputs = (sample_input,) if isinstance(sample_input, Tensor) else tuple(sample_input)
     modes = {getattr(m, "step_mode", None) for m in net.modules()}
-    if "m" in modes and isinstance(sample_input, Tensor):
-        sample_input = sample_input[0]
+    if "m" in modes:
+        inputs = tuple(x[0] for x in inputs)
+    target = Target(nir, dt, soft_reset)
+    if isinstance(net, NIRNetwork):
+        twin = copy.deepcopy(net).eval()
+        functional.reset_net(twin)
+        functional.set_step_mode(twin, "s")
+        return graph_of(target, twin, [tuple(x.shape[1:]) for x in inputs])
     gm = trace(net)
     functional.reset_net(gm)
     functional.set_step_mode(gm, "s")
     with torch.no_grad():
-        ShapeProp(gm).propagate(sample_input)
+        ShapeProp(gm).propagate(*inputs)
         fuse(gm)
-        ShapeProp(gm).propagate(sample_input)
+        functional.reset_net(gm)
+        ShapeProp(gm).propagate(*inputs)
     functional.reset_net(gm)
-    return Writer(Target(nir, dt, soft_reset), gm).graph()
+    return Writer(target, gm).graph()

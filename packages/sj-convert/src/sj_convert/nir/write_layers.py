@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from sj_convert.nir.euler import NeuronDelay
 from sj_convert.nir.extra import as_array
-from sj_convert.nir.target import Target, full, shape_of
+from sj_convert.nir.target import Target, full, through
 from sj_convert.trace import source_line
 
 
@@ -42,7 +42,7 @@ def conv(to: Target, module: Any, shape: tuple[int, ...], at: fx.Node) -> Any:
     )
     # nir takes no account of groups and of kernels that are not square.
     node.input_type = {"input": np.array(shape)}
-    node.output_type = {"output": np.array(shape_of(at))}
+    node.output_type = {"output": np.array(through(module, shape))}
     return node
 
 

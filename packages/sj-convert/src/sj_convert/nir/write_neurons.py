@@ -21,10 +21,9 @@ def leaky(to: Target, node: Any, shape: tuple[int, ...], at: fx.Node) -> Any:
         tau = node.tau
     r = 1.0 if node.decay_input else tau
     spiking = not isinstance(node, neuron.NonSpikingLIFNode)
-    start = 0.0 if node.v_reset is None else node.v_reset
     leak = full(shape, node.rest)
     common = {"tau": full(shape, tau * to.dt), "r": full(shape, r), "v_leak": leak}
-    metadata = _start(start, node.rest)
+    metadata = _start(node, node.rest)
     if not spiking:
         if node.decode is not None:
             metadata["decode"] = node.decode
@@ -45,17 +44,16 @@ def integrate(to: Target, node: Any, shape: tuple[int, ...], at: fx.Node) -> Any
     theta = full(shape, node.v_threshold)
     r = full(shape, 1 / to.dt)
     scaled = isinstance(node, ScaledIFNode)
-    start: Any = 0.0 if node.v_reset is None else node.v_reset
+    if node.v_reset is not None:
+        metadata = _start(node, node.v_reset)
+        return to.nir.IF(r, theta, full(shape, node.v_reset), metadata=metadata)
+    to.refuse_soft(at, node)
+    start: Any = None
     if scaled:
         start = node.v_init * theta
     elif isinstance(node, neuron.HalfThresholdIFNode):
         start = theta / 2
-    elif node.v_reset is None:
-        start = node._memory_reset_values["v"]
-    if node.v_reset is not None:
-        return to.nir.IF(r, theta, full(shape, node.v_reset))
-    to.refuse_soft(at, node)
-    metadata = _start(start, 0.0)
+    metadata = _start(node, 0.0, start)
     if to.soft_reset == "metadata":
         metadata["reset"] = "soft"
         found = to.nir.IF(r, theta, metadata=metadata)
@@ -66,8 +64,11 @@ def integrate(to: Target, node: Any, shape: tuple[int, ...], at: fx.Node) -> Any
     return found
 
 
-def _start(start: Any, rest: float) -> dict[str, Any]:
-    array = np.atleast_1d(np.asarray(start, dtype=np.float64))  # HDF5 cannot compress a scalar
+def _start(node: Any, rest: float, start: Any = None) -> dict[str, Any]:
+    """Where V begins, for the metadata, unless an import begins there of itself: at `rest`."""
+    value = node._memory_reset_values["v"] if start is None else start
+    # HDF5 cannot compress a scalar.
+    array = np.atleast_1d(np.asarray(value, dtype=np.float64))
     return {} if (array == rest).all() else {"v_start": array}
 
 
@@ -98,15 +99,12 @@ def current_based(to: Target, node: Any, shape: tuple[int, ...], at: fx.Node) ->
             f"`net` has `{at.target}` (CUBALIFNode) at {source_line(at)} with a decay of 1, an "
             "infinite time constant; NIR's CubaLIF leaks."
         )
-    metadata = _start(0.0 if node.v_reset is None else node.v_reset, 0.0)
+    metadata = _start(node, 0.0)
     reset = None if node.v_reset is None else full(shape, node.v_reset)
     if reset is None:
         to.refuse_soft(at, node)
         if to.soft_reset == "subgraph":
-            raise ValueError(
-                f"`net` has `{at.target}` (CUBALIFNode) at {source_line(at)} with a soft reset, "
-                "which has no subgraph; pass `soft_reset='metadata'`."
-            )
+            raise _no_subgraph(at, node)
         metadata["reset"] = "soft"
     return to.nir.CubaLIF(
         tau_syn=full(shape, to.dt / (1 - node.c_decay)),
@@ -120,8 +118,15 @@ def current_based(to: Target, node: Any, shape: tuple[int, ...], at: fx.Node) ->
     )
 
 
+def _no_subgraph(at: fx.Node, node: Any) -> ValueError:
+    return ValueError(
+        f"`net` has `{at.target}` ({type(node).__name__}) at {source_line(at)} with a soft reset, "
+        "which has no subgraph; pass `soft_reset='metadata'`."
+    )
+
+
 def non_spiking_if(to: Target, node: Any, shape: tuple[int, ...], at: fx.Node) -> Any:
-    metadata = _start(0.0 if node.v_reset is None else node.v_reset, 0.0)
+    metadata = _start(node, 0.0)
     return to.nir.I(full(shape, 1 / to.dt), metadata=metadata)
 
 
@@ -133,18 +138,27 @@ def euler(to: Target, node: Any, shape: tuple[int, ...], at: fx.Node) -> Any:
 
     metadata: dict[str, Any] = {"v_start": each("start")}
     fires = {}
-    if node.v_threshold is not None:
-        fires = {"v_threshold": each("v_threshold")}
-        if node.v_reset is None:
-            to.refuse_soft(at, node)
+    soft = node.v_threshold is not None and node.v_reset is None
+    if soft:
+        to.refuse_soft(at, node)
+    as_graph = soft and to.soft_reset == "subgraph"
+    if as_graph and node.current_rate is not None:
+        raise _no_subgraph(at, node)
+    if node.v_threshold is not None and not as_graph:
+        fires["v_threshold"] = each("v_threshold")
+        if soft:
             metadata["reset"] = "soft"
         else:
             fires["v_reset"] = each("v_reset")
+    back: Any = -each("v_threshold") / each("gain") if as_graph else None
     if node.leak_rate is None:
-        kind = n.IF if fires else n.I
-        return kind(r=each("gain") / dt, **fires, metadata=metadata)
-    leak = {"r": each("gain"), "v_leak": each("v_leak"), "metadata": metadata}
-    if node.current_rate is None:
-        return (n.LIF if fires else n.LI)(tau=dt / each("leak_rate"), **leak, **fires)
-    rates = {"tau_syn": dt / each("current_rate"), "tau_mem": dt / each("leak_rate")}
-    return (n.CubaLIF if fires else n.CubaLI)(**rates, **leak, **fires, w_in=each("w_in"))
+        found = (n.IF if fires else n.I)(r=each("gain") / dt, **fires, metadata=metadata)
+    else:
+        leak = {"r": each("gain"), "v_leak": each("v_leak"), "metadata": metadata}
+        tau = dt / each("leak_rate")
+        if node.current_rate is not None:
+            currents = {"tau_syn": dt / each("current_rate"), "w_in": each("w_in")}
+            return (n.CubaLIF if fires else n.CubaLI)(tau_mem=tau, **currents, **leak, **fires)
+        found = (n.LIF if fires else n.LI)(tau=tau, **leak, **fires)
+        back = None if back is None else back * (1 / each("leak_rate") - 1)
+    return _feedback(to, found, each("v_threshold"), back, shape) if as_graph else found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from sj_convert.flow import module_of, operation_name
-from sj_convert.modules import VoltageScaler
-from sj_convert.neuron import ScaledIFNode
-from sj_convert.nir import write_layers as layers, write_neurons as neurons
-from sj_convert.nir.euler import EulerNode, NeuronDelay, Scale, Threshold
 from sj_convert.nir.extra import as_array
-from sj_convert.nir.target import Target, shape_of
+from sj_convert.nir.target import Target, shape_of, through
+from sj_convert.nir.write_module import nodes_of
 from sj_convert.trace import DROPOUTS, source_line
-from sj_core import functional, layer, neuron
+from sj_core import layer
+from sj_core.base import MemoryModule
 
 _SUMS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 _FLATTENS = {torch.flatten, "flatten"}
@@ -76,6 +73,13 @@ class Writer:
         assert module is not None
         source = node.all_input_nodes[0]
         name = str(node.target)
+        calls = [n for n in self.gm.graph.nodes if n.op == "call_module" and n.target == name]
+        if len(calls) > 1 and any(isinstance(m, MemoryModule) for m in module.modules()):
+            raise ValueError(
+                f"`net` calls `{name}` ({type(module).__name__}) {len(calls)} times, at "
+                f"{source_line(node)} and elsewhere; NIR cannot share a state: use a module for "
+                "each call."
+            )
         self.ends[node] = self.chain(module, name, self.ends[source], shape_of(source), node)
 
     def chain(
@@ -87,27 +91,14 @@ class Writer:
         if isinstance(module, nn.Sequential):
             for i, child in enumerate(module):
                 sources = self.chain(child, f"{name}.{i}", sources, shape, at)
-                shape = _through(child, shape)
+                shape = through(child, shape)
             return sources
         if isinstance(module, layer.LinearRecurrentContainer | layer.ElementWiseRecurrentContainer):
             return self.recurrent(module, name, sources, shape, at)
-        found = self.write(module, shape, at)
+        found = nodes_of(self.target, module, shape, at)
         for suffix, nir_node in found:
             sources = [self.add(name + suffix, nir_node, sources)]
         return sources
-
-    def write(
-        self, module: nn.Module, shape: tuple[int, ...], at: fx.Node
-    ) -> list[tuple[str, Any]]:
-        """The NIR nodes of one module, in a row."""
-        for kinds, writer in _WRITERS:
-            if isinstance(module, kinds):
-                found = writer(self.target, module, shape, at)
-                return found if isinstance(found, list) else [("", found)]
-        raise ValueError(
-            f"`net` has `{at.target}` ({type(module).__name__}) at {source_line(at)}, which NIR "
-            "does not express; replace it, or write the rest without it."
-        )
 
     def recurrent(
         self, module: Any, name: str, sources: list[str], shape: tuple[int, ...], at: fx.Node
@@ -174,32 +165,8 @@ class Writer:
             )
 
 
-def _through(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
-    with torch.no_grad():
-        y: Tensor = module(torch.zeros(1, *shape))
-    functional.reset_net(module)
-    return tuple(y.shape[1:])
-
-
 def _attribute(gm: fx.GraphModule, path: str) -> Tensor:
     found: Any = gm
     for name in path.split("."):
         found = getattr(found, name)
     return found
-
-
-_Write = Callable[[Target, Any, tuple[int, ...], fx.Node], Any]
-_WRITERS: list[tuple[Any, _Write]] = [
-    (EulerNode, neurons.euler),
-    ((neuron.LIFNode, neuron.ParametricLIFNode, neuron.NonSpikingLIFNode), neurons.leaky),
-    (neuron.CUBALIFNode, neurons.current_based),
-    (neuron.NonSpikingIFNode, neurons.non_spiking_if),
-    ((neuron.IFNode, neuron.HalfThresholdIFNode, ScaledIFNode), neurons.integrate),
-    (nn.Linear, layers.affine),
-    ((nn.Conv1d, nn.Conv2d), layers.conv),
-    (nn.AvgPool2d, layers.pool),
-    (nn.Flatten, layers.flatten),
-    ((VoltageScaler, Scale), layers.scale),
-    (Threshold, layers.threshold),
-    ((layer.Delay, NeuronDelay), layers.delay),
-]
