@@ -15,7 +15,8 @@ from sj_core.base import MemoryModule
 class NIRNetwork(MemoryModule):
     """The modules of a NIR graph; the input of each is the sum of what its edges bring.
 
-    An edge that closes a cycle brings the value of the step before (nothing at the first step).
+    An edge that closes a cycle brings the value of the step before. Before the first step neurons
+    were silent, so there it brings the bias of a Linear or convolution, and else nothing.
 
     Shapes: ``(N, *)`` per step, or ``(T, N, *)`` in 'm'; one tensor per Input and Output node.
 
@@ -87,7 +88,7 @@ class NIRNetwork(MemoryModule):
             if name in self.inputs:
                 continue
             brought = [
-                self.previous.get(source) if (source, name) in self.delayed else values[source]
+                self._earlier(source, inputs) if (source, name) in self.delayed else values[source]
                 for source, target in self.edges
                 if target == name
             ]
@@ -100,6 +101,16 @@ class NIRNetwork(MemoryModule):
         self.previous = {name: values[name] for name in self.kept if values[name] is not None}
         results = tuple(values[name] for name in self.outputs)
         return results[0] if len(results) == 1 else results
+
+    def _earlier(self, name: str, inputs: tuple[Tensor, ...]) -> Any:
+        if self.previous:
+            return self.previous.get(name)
+        part: Any = self.part(name)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            return part.bias.expand(inputs[0].shape[0], -1)
+        if isinstance(part, nn.modules.conv._ConvNd) and part.bias is not None:
+            return part.bias.view(1, -1, *[1] * (part.weight.dim() - 2))
+        return None
 
 
 def _schedule(
