@@ -8,7 +8,11 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from sj_convert import Converter
-from sj_convert.trace import MAX_POOLS, calls_of, module_of, normalise, relu_ceiling, trace
+from sj_convert.activation import MAX_POOLS, relu_ceiling
+from sj_convert.flow import module_of
+from sj_convert.normalise import normalise
+from sj_convert.rewrite import calls_of
+from sj_convert.trace import trace
 from sj_core import functional
 
 

@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
-from tqdm import tqdm
 
 from sj_convert.correction import correct_bias
-from sj_convert.flow import module_of
 from sj_convert.fuse import fuse
 from sj_convert.loader import batches, device_of
-from sj_convert.modules import (
-    TINY_SCALE,
-    VoltageHook,
-    VoltageScaler,
-    check_momentum,
-    check_steps,
-    parse_mode,
-)
-from sj_convert.neuron import BurstIFNode, ScaledIFNode, SignedIFNode
-from sj_convert.pooling import check_max_pool, pool_over_time
+from sj_convert.modules import check_momentum, check_steps, parse_mode
+from sj_convert.normalise import normalise
+from sj_convert.observe import calibrate, set_hooks
+from sj_convert.pooling import check_max_pool
+from sj_convert.replace import NEURONS, replace_max_pools, replace_relus
 from sj_convert.report import analog_nodes, refuse
+from sj_convert.rewrite import finish
 from sj_convert.steps import channels_last, with_step_modes
-from sj_convert.trace import (
-    MAX_POOLS,
-    calls_of,
-    finish,
-    normalise,
-    put,
-    relu_ceiling,
-    trace,
-)
-from sj_core.neuron import BaseNode, IFNode
+from sj_convert.trace import trace
 
-NEURONS: dict[str, type[ScaledIFNode]] = {
-    "if": ScaledIFNode,
-    "signed": SignedIFNode,
-    "burst": BurstIFNode,
-}
 _PRESERVED = "_user_preserved_attributes"
 
 
@@ -198,7 +176,9 @@ class Converter(nn.Module):
                 neuron=self.neuron,
                 max_pool=self.max_pool,
             )
-            means = self._calibrate(gm, device)
+            means = calibrate(
+                gm, self.dataloader, device, means=self.bias_correction, progress=self.progress
+            )
             snn = self.replace_by_ifnode(
                 gm,
                 fused=self.fused,
@@ -214,31 +194,6 @@ class Converter(nn.Module):
         # Without this fx drops attributes of its own graph modules in a deep copy.
         snn.meta[_PRESERVED] = {**snn.meta.get(_PRESERVED, {}), "conversion_report": report}
         return snn.eval()
-
-    def _calibrate(self, gm: fx.GraphModule, device: torch.device) -> dict[str, Tensor]:
-        """Run the loader through the hooked network; mean activation of each site's channels."""
-        gm.eval()
-        sums: dict[str, Tensor] = {}
-        counts: dict[str, int] = {}
-        handles = []
-        for path, module in gm.named_modules():
-            if isinstance(module, VoltageHook):
-                module.train()
-                if self.bias_correction:
-                    site = path.rpartition(".")[0]
-                    handles.append(module.register_forward_hook(_add_up(site, sums, counts)))
-        try:
-            for inputs in tqdm(
-                batches(gm, self.dataloader, device),
-                desc="Calibrating",
-                disable=None if self.progress else True,
-            ):
-                gm(*inputs)
-        finally:
-            for handle in handles:
-                handle.remove()
-        gm.eval()
-        return {site: total / counts[site] for site, total in sums.items()}
 
     @staticmethod
     def fuse(fx_model: fx.GraphModule, fuse_flag: bool = True) -> fx.GraphModule:
@@ -267,24 +222,14 @@ class Converter(nn.Module):
     ) -> fx.GraphModule:
         """Put a `VoltageHook` behind each ReLU (of any form), in place."""
         normalise(fx_model, neurons_behind_pools=check_max_pool(max_pool) == "running")
-        most = 5 if neuron == "burst" else 1
-        for node in list(fx_model.graph.nodes):
-            if relu_ceiling(fx_model, node) is None or any(
-                isinstance(module_of(fx_model, user), VoltageHook) for user in node.users
-            ):
-                continue
-            meta = node.meta.get("tensor_meta")
-            by_channel = channel_wise and (meta is None or len(meta.shape) > 1)
-            hook = VoltageHook(
-                mode=mode, momentum=momentum, channel_wise=by_channel, T=T, most_spikes=most
-            )
-            path = str(node.target).rpartition(".")[0] + ".hook"
-            put(fx_model, path, hook.to(device_of(fx_model)))
-            with fx_model.graph.inserting_after(node):
-                hooked = fx_model.graph.call_module(path, (node,))
-            hooked.meta = dict(node.meta)
-            node.replace_all_uses_with(hooked, delete_user_cb=lambda u, own=hooked: u is not own)
-        return finish(fx_model)
+        return set_hooks(
+            fx_model,
+            mode=mode,
+            momentum=momentum,
+            channel_wise=channel_wise,
+            T=T,
+            most_spikes=NEURONS[neuron].most_spikes,
+        )
 
     @staticmethod
     def replace_by_ifnode(
@@ -299,70 +244,6 @@ class Converter(nn.Module):
 
         Max pools get their form over time, and everything else a step mode.
         """
-        for node in calls_of(fx_model, VoltageHook):
-            relu = node.args[0]
-            ceiling = relu_ceiling(fx_model, relu) if isinstance(relu, fx.Node) else None
-            if ceiling is None:
-                continue
-            assert isinstance(relu, fx.Node)
-            hook = module_of(fx_model, node)
-            assert isinstance(hook, VoltageHook)
-            site = str(node.target).rpartition(".")[0]
-            scale = _usable_scale(hook, relu)
-            if neuron == "burst" and ceiling < math.inf:
-                scale = scale.clamp(max=ceiling / BurstIFNode.most_spikes)
-            if fused:
-                chain: list[tuple[str, nn.Module]] = [(site, NEURONS[neuron](scale, v_init=v_init))]
-            else:
-                parts = (VoltageScaler(1 / scale), _unit_node(neuron, v_init), VoltageScaler(scale))
-                put(fx_model, site, nn.Sequential(*parts))
-                chain = [(f"{site}.{i}", part) for i, part in enumerate(parts)]
-            value: Any = relu.args[0]
-            for path, module in chain:
-                put(fx_model, path, module.to(scale.device))
-                with fx_model.graph.inserting_before(node):
-                    value = fx_model.graph.call_module(path, (value,))
-                value.meta = dict(node.meta)
-            node.replace_all_uses_with(value)
-            fx_model.graph.erase_node(node)
-            fx_model.graph.erase_node(relu)
-        for node in calls_of(fx_model, MAX_POOLS):
-            pool = module_of(fx_model, node)
-            assert pool is not None
-            if not pool.return_indices:
-                put(fx_model, str(node.target), pool_over_time(pool, check_max_pool(max_pool)))
+        replace_relus(fx_model, fused=fused, neuron=neuron, v_init=v_init)
+        replace_max_pools(fx_model, check_max_pool(max_pool))
         return finish(with_step_modes(fx_model))
-
-
-def _add_up(site: str, sums: dict[str, Tensor], counts: dict[str, int]) -> Any:
-    def add(module: nn.Module, args: Any, y: Tensor) -> None:
-        if y.dim() < 2 or y.numel() == 0:
-            return
-        axes = [0, *range(2, y.dim())]
-        sums[site] = sums.get(site, 0) + y.double().sum(axes)
-        counts[site] = counts.get(site, 0) + y.numel() // y.shape[1]
-
-    return add
-
-
-def _unit_node(neuron: str, v_init: float) -> BaseNode:
-    if neuron != "if":
-        return NEURONS[neuron](1.0, v_init=v_init, scaled=False)
-    node = IFNode(v_threshold=1.0, v_reset=None)
-    if v_init:
-        node.register_memory("v", v_init)
-    return node
-
-
-def _usable_scale(hook: VoltageHook, relu: fx.Node) -> Tensor:
-    scale = hook.scale
-    if not bool((scale > 0).any()):
-        path = relu.meta.get("source_path", str(relu.target))
-        warnings.warn(
-            f"The ReLU `{path}` never fires on `dataloader`, as far as `mode` (={hook.mode!r}) "
-            f"sees: its scale is set to {TINY_SCALE:.1e}; calibrate with data like that of "
-            "training.",
-            UserWarning,
-            stacklevel=2,
-        )
-    return scale.clamp(min=TINY_SCALE)

@@ -16,7 +16,7 @@ from sj_convert.loader import batches
 from sj_convert.modules import VoltageScaler, channel_view
 from sj_convert.neuron import ScaledIFNode
 from sj_convert.pooling import RunningMaxPool
-from sj_convert.trace import finish, put
+from sj_convert.rewrite import finish, put
 from sj_core import functional
 from sj_core.base import StepModule
 

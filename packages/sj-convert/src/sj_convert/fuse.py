@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sj_convert.flow import module_of
-from sj_convert.trace import calls_of, finish, put
+from sj_convert.rewrite import calls_of, finish, put
 
 _CONV = nn.modules.conv._ConvNd
 _CONV_TRANSPOSE = nn.modules.conv._ConvTransposeNd

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from sj_convert.activation import MAX_POOLS, relu_ceiling
 from sj_convert.flow import NO_TENSOR_METHODS, Flow, module_of, operation_name
-from sj_convert.trace import MAX_POOLS, argument, relu_ceiling, source_line
+from sj_convert.rewrite import argument
+from sj_convert.trace import source_line
 from sj_core.base import StepModule
 
 _LINEAR_MODULES = (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sj_convert.flow import Flow, module_of
-from sj_convert.trace import Sites, put, replace_call
+from sj_convert.rewrite import Sites, put, replace_call
 from sj_core import layer
 from sj_core.base import StepModule
 

@@ -54,7 +54,8 @@ def to_nir(
     interoperable brain-inspired computing" (2024).
 
     Example:
-        >>> net = nn.Sequential(nn.Linear(3, 2), neuron.LIFNode(tau=2.0))
+        >>> from sj_core.neuron import LIFNode
+        >>> net = nn.Sequential(nn.Linear(3, 2), LIFNode(tau=2.0))
         >>> graph = to_nir(net, torch.rand(1, 3))
         >>> graph.edges
         [('input', '0'), ('0', '1'), ('1', 'output')]

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from sj_convert.activation import DROPOUTS
 from sj_convert.flow import module_of, operation_name
 from sj_convert.nir.extra import as_array
 from sj_convert.nir.target import Target, shape_of, through
 from sj_convert.nir.write_module import nodes_of
-from sj_convert.trace import DROPOUTS, source_line
+from sj_convert.trace import source_line
 from sj_core import layer
 from sj_core.base import MemoryModule
 

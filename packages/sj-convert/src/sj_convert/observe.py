@@ -1,0 +1,79 @@
+"""Hooks behind the ReLUs of a network, and the run over a loader that fills them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from tqdm import tqdm
+
+from sj_convert.activation import relu_ceiling
+from sj_convert.flow import module_of
+from sj_convert.loader import batches, device_of
+from sj_convert.modules import VoltageHook
+from sj_convert.rewrite import finish, put
+
+
+def set_hooks(gm: fx.GraphModule, *, channel_wise: bool, **settings: Any) -> fx.GraphModule:
+    """Put a `VoltageHook` with `settings` behind each ReLU of a normalised graph, in place."""
+    for node in list(gm.graph.nodes):
+        if relu_ceiling(gm, node) is None or any(
+            isinstance(module_of(gm, user), VoltageHook) for user in node.users
+        ):
+            continue
+        meta = node.meta.get("tensor_meta")
+        by_channel = channel_wise and (meta is None or len(meta.shape) > 1)
+        hook = VoltageHook(channel_wise=by_channel, **settings)
+        path = str(node.target).rpartition(".")[0] + ".hook"
+        put(gm, path, hook.to(device_of(gm)))
+        with gm.graph.inserting_after(node):
+            hooked = gm.graph.call_module(path, (node,))
+        hooked.meta = dict(node.meta)
+        node.replace_all_uses_with(hooked, delete_user_cb=lambda u, own=hooked: u is not own)
+    return finish(gm)
+
+
+def calibrate(
+    gm: fx.GraphModule,
+    dataloader: Iterable[Any],
+    device: torch.device,
+    *,
+    means: bool,
+    progress: bool,
+) -> dict[str, Tensor]:
+    """Run the loader through the hooked network, in eval mode but for the hooks.
+
+    With `means` the result is the mean activation of each channel, by the path of the site.
+    """
+    gm.eval()
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    handles = []
+    for path, module in gm.named_modules():
+        if isinstance(module, VoltageHook):
+            module.train()
+            if means:
+                site = path.rpartition(".")[0]
+                handles.append(module.register_forward_hook(_add_up(site, sums, counts)))
+    disable = None if progress else True  # None: shown on a terminal only
+    try:
+        for inputs in tqdm(batches(gm, dataloader, device), desc="Calibrating", disable=disable):
+            gm(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    gm.eval()
+    return {site: total / counts[site] for site, total in sums.items()}
+
+
+def _add_up(site: str, sums: dict[str, Tensor], counts: dict[str, int]) -> Any:
+    def add(module: nn.Module, args: Any, y: Tensor) -> None:
+        if y.dim() < 2 or y.numel() == 0:
+            return
+        axes = [0, *range(2, y.dim())]
+        sums[site] = sums.get(site, 0) + y.double().sum(axes)
+        counts[site] = counts.get(site, 0) + y.numel() // y.shape[1]
+
+    return add
