@@ -1,4 +1,4 @@
-"""`convert_zoo` and `euler_reference` for every test here."""
+"""Makes the helpers beside this file importable for every test below it."""
 
 import sys
 from pathlib import Path
