@@ -131,6 +131,44 @@ def test_in_place_operations_keep_their_meaning(case):
     assert torch.equal(result, net(x.clone()))
 
 
+def half_changed(s, x):
+    y = x * 1
+    z = y[:, :2]
+    z.relu_()
+    return y
+
+
+def view_read(s, x):
+    y = x * 1
+    z = y.view(y.size(0), -1)
+    s.act(y)
+    return z
+
+
+@pytest.mark.parametrize("fn", [half_changed, view_read])
+def test_a_view_of_what_changes_in_place_is_refused(fn):
+    # Given a result of its own, the change would not reach the view.
+    with pytest.raises(ValueError, match=r"in place at .*test_trace\.py:\d+.*read later; write it"):
+        normalise(trace(Fn(fn)))
+
+
+def chunk_changed(s, x):
+    a, b = x.chunk(2, 1)
+    return torch.cat([a.relu_(), b], 1)
+
+
+def view_changed(s, x):
+    y = x * 1
+    z = s.act(y.view(y.size(0), -1))
+    return z.view(y.size(0), 2, -1)
+
+
+@pytest.mark.parametrize("fn", [chunk_changed, view_changed])
+def test_views_that_nothing_else_reads_pass(fn):
+    x, net = torch.randn(3, 4), Fn(fn).eval()
+    assert torch.equal(normalise(trace(net))(x.clone()), net(x.clone()))
+
+
 class Nested(nn.Module):
     def __init__(self):
         super().__init__()
