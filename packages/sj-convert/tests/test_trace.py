@@ -213,3 +213,59 @@ def test_normalising_twice_changes_nothing():
     before = str(gm.graph)
     assert str(normalise(gm).graph) == before
     assert isinstance(gm, fx.GraphModule)
+
+
+class Options(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x, mask=None, scale: float = 2.0, *rest, features=False, **more):
+        y = F.relu(self.fc(x)) * scale
+        if mask is not None:
+            y = y + mask
+        return (y, x) if features else y
+
+
+def test_arguments_that_are_not_given_keep_their_defaults():
+    torch.manual_seed(1)
+    net, x, mask = Options(), torch.rand(3, 4) + 1, torch.rand(3, 3)
+    alone = trace(net)
+    assert [n.target for n in alone.graph.nodes if n.op == "placeholder"] == ["x"]
+    assert torch.equal(alone(x), net(x))
+    assert torch.equal(trace(net, 2)(x, mask), net(x, mask))
+    snn = Converter([{"x": x, "mask": mask}], mode="max", v_init=0.5)(net)
+    functional.set_step_mode(snn, "m")
+    mean = snn(x.expand(64, 3, 4), mask.expand(64, 3, 3)).mean(0)
+    assert (mean - net(x, mask)).abs().max() < 2 / 64
+
+
+# torch's own, where torch.compile is imported for the first time.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+def test_the_network_within_a_wrapper_is_traced():
+    net, x = Options(), torch.rand(3, 4)
+    for wrapped in (nn.DataParallel(net), torch.compile(net)):
+        assert torch.equal(trace(wrapped, 1)(x), net(x))
+    with pytest.raises(TypeError, match=r"`ann` \(of type function\)"):
+        trace(lambda x: x)
+    with pytest.raises(ValueError, match=r"`0\.weight` without a shape.*run `ann`"):
+        trace(nn.Sequential(nn.LazyLinear(3)))
+
+
+def test_activations_that_a_network_keeps_do_not_hinder_the_copy():
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+            self.kept = {}
+
+        def forward(self, x):
+            self.last = self.kept["last"] = F.relu(self.fc(x))
+            return 2 * self.last
+
+    net, x = Keeps(), torch.rand(2, 4)
+    expected = net(x)
+    last = net.last
+    assert torch.equal(trace(net)(x), expected)
+    assert net.last is last
+    assert net.kept["last"] is last

@@ -11,7 +11,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from sj_convert.correction import correct_bias
 from sj_convert.fuse import fuse
-from sj_convert.loader import batches, device_of
+from sj_convert.loader import batches, check_loader, count_inputs, device_of
 from sj_convert.modules import check_momentum, check_steps, parse_mode
 from sj_convert.normalise import normalise
 from sj_convert.observe import calibrate, set_hooks
@@ -20,7 +20,7 @@ from sj_convert.replace import NEURONS, replace_max_pools, replace_relus
 from sj_convert.report import analog_nodes, refuse
 from sj_convert.rewrite import finish
 from sj_convert.steps import channels_last, with_step_modes
-from sj_convert.trace import trace
+from sj_convert.trace import trace, unwrapped
 
 _PRESERVED = "_user_preserved_attributes"
 
@@ -33,7 +33,8 @@ class Converter(nn.Module):
     for one layer it is ``clip(floor(T a / theta + v_init), 0, T) theta / T`` of the activation a.
 
     The loader's batches (tensors, or tuples, lists or dicts that hold them) give the thresholds.
-    `ann` is left as it was.
+    `ann` is left as it was; arguments of its forward that the batches do not hold keep their
+    defaults.
 
     Shapes: the result takes ``(N, *)`` per step, or ``(T, N, *)`` after
     ``functional.set_step_mode(snn, 'm')``. Call ``functional.reset_net(snn)`` between sequences.
@@ -92,6 +93,7 @@ class Converter(nn.Module):
         progress: bool = True,
     ) -> None:
         super().__init__()
+        check_loader(dataloader)
         kind = parse_mode(mode).kind
         check_momentum(momentum)
         if neuron not in NEURONS:
@@ -158,8 +160,9 @@ class Converter(nn.Module):
 
     def forward(self, ann: nn.Module) -> fx.GraphModule:
         """The spiking network of `ann`, in eval mode and step mode 's'."""
-        device = device_of(ann) if self.device is None else torch.device(self.device)
-        gm = trace(ann).to(device)
+        net = unwrapped(ann)
+        device = device_of(net) if self.device is None else torch.device(self.device)
+        gm = trace(net, count_inputs(net, self.dataloader)).to(device)
         normalise(gm, neurons_behind_pools=self.max_pool == "running")
         report = analog_nodes(gm)
         if self.strict:

@@ -62,6 +62,22 @@ def inputs_of(batch: Any, names: list[str], needed: int) -> tuple[Any, ...]:
     )
 
 
+def count_inputs(net: nn.Module, dataloader: Iterable[Any]) -> int | None:
+    """How many inputs the first batch holds for `net`; None where there is no batch."""
+    for batch in dataloader:
+        return len(inputs_of(batch, *input_names(net)))
+    return None
+
+
+def check_loader(dataloader: Any) -> None:
+    """`TypeError` unless `dataloader` gives batches."""
+    if isinstance(dataloader, Tensor) or not isinstance(dataloader, Iterable):
+        raise TypeError(
+            f"`dataloader` (of type {type(dataloader).__name__}) must be a loader or list of "
+            "batches; one batch is `[x]`."
+        )
+
+
 def label_of(batch: Any) -> Tensor:
     """The labels in a batch: the last of a tuple or list, or the entry named so of a dict."""
     found: Any = None
@@ -84,8 +100,8 @@ def batches(
     names, needed = input_names(net)
     empty = True
     for batch in dataloader:
-        empty = False
         inputs = inputs_of(batch, names, needed)
+        empty = empty and any(isinstance(x, Tensor) and x.numel() == 0 for x in inputs)
         yield tuple(x.to(device) if isinstance(x, Tensor) else x for x in inputs)
     if empty:
         raise ValueError(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 import operator
 import re
 import traceback
+from collections.abc import Callable
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.parameter import is_lazy
 
 
 class _Proxy(fx.Proxy):
@@ -33,6 +38,33 @@ class _Proxy(fx.Proxy):
 class _Tracer(fx.Tracer):
     record_stack_traces = True
 
+    def __init__(self, given: int | None = None) -> None:
+        super().__init__()
+        self.given = given
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        """Only inputs that will be given are variables of the graph; the rest has its defaults.
+
+        A flag or an optional mask would else be a tensor that `if` cannot look at.
+        """
+        args: list[Any] = [self.root]
+        named: dict[str, Any] = {}
+        for p in list(inspect.signature(root_fn).parameters.values())[1:]:
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+                if p.default is p.empty or len(args) <= (self.given or 0):
+                    args.append(self._input(p.name))
+            elif p.kind is p.VAR_POSITIONAL:
+                more = (self.given or 0) + 1 - len(args)
+                args += [self._input(f"{p.name}_{i}") for i in range(more)]
+            elif p.kind is p.KEYWORD_ONLY and p.default is p.empty:
+                named[p.name] = self._input(p.name)
+        return functools.partial(root_fn, **named), args
+
+    def _input(self, name: str) -> fx.Proxy:
+        return self.create_proxy("placeholder", name, (), {})
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
 
@@ -42,10 +74,13 @@ class _Tracer(fx.Tracer):
         return (own and not container) or super().is_leaf_module(m, module_qualified_name)
 
 
-def trace(ann: nn.Module) -> fx.GraphModule:
-    """The graph of a copy of `ann` in eval mode; `ann` is not touched."""
-    twin = copy.deepcopy(ann).eval()
-    tracer = _Tracer()
+def trace(ann: nn.Module, given: int | None = None) -> fx.GraphModule:
+    """The graph of a copy of `ann` in eval mode; `ann` is not touched.
+
+    The first `given` inputs are the graph's, and those without a default; the others keep theirs.
+    """
+    twin = _copy(unwrapped(ann)).eval()
+    tracer = _Tracer(given)
     try:
         graph = tracer.trace(twin)
     except Exception as error:
@@ -55,6 +90,42 @@ def trace(ann: nn.Module) -> fx.GraphModule:
             "it outside the network."
         ) from error
     return fx.GraphModule(tracer.root, graph, type(ann).__name__)
+
+
+def unwrapped(ann: Any) -> nn.Module:
+    """The network itself within what trains it on several devices or compiles it."""
+    if not isinstance(ann, nn.Module) or isinstance(ann, torch.jit.ScriptModule):
+        raise TypeError(
+            f"`ann` (of type {type(ann).__name__}) must be a torch.nn.Module written in Python."
+        )
+    if isinstance(ann, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return unwrapped(ann.module)
+    compiled = ann._modules.get("_orig_mod")
+    if compiled is not None:
+        return unwrapped(compiled)
+    for name, value in (*ann.named_parameters(), *ann.named_buffers()):
+        if is_lazy(value):
+            raise ValueError(f"`ann` has `{name}` without a shape yet; run `ann` on a batch first.")
+    return ann
+
+
+def _copy(ann: nn.Module) -> nn.Module:
+    # Tensors with a graph, such as activations that a forward keeps, cannot be deep-copied.
+    memo: dict[int, Any] = {}
+
+    def note(value: Any) -> None:
+        if isinstance(value, Tensor) and not value.is_leaf:
+            memo[id(value)] = value.detach().clone()
+        elif isinstance(value, dict):
+            for item in value.values():
+                note(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                note(item)
+
+    for module in ann.modules():
+        note(vars(module))
+    return copy.deepcopy(ann, memo)
 
 
 def _line_of(error: Exception) -> str:

@@ -78,7 +78,7 @@ def to_nir(
         functional.reset_net(twin)
         functional.set_step_mode(twin, "s")
         return graph_of(target, twin, [tuple(x.shape[1:]) for x in inputs])
-    gm = trace(net)
+    gm = trace(net, len(inputs))
     functional.reset_net(gm)
     functional.set_step_mode(gm, "s")
     with torch.no_grad():
