@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from torch import fx, nn
@@ -46,8 +47,9 @@ class Flow:
         ]
 
     def reads_time(self, node: fx.Node) -> bool:
-        """Whether `node` works on tensors with a time axis (and not on a list of them)."""
-        return any(s in self.tensors for s in self.signals(node))
+        """Whether `node` works on tensors with a time axis (and does not just pick from a list)."""
+        picks = node.target in (operator.getitem, len)
+        return any(s in self.tensors or not picks for s in self.signals(node))
 
     def constant_arguments(self, node: fx.Node) -> tuple[int | str, ...]:
         """Positions and names of the arguments that hold tensors without a time axis."""

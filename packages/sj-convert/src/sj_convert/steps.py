@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from sj_convert.flow import Flow, module_of
+from sj_convert.batch_axis import crosses_batch
+from sj_convert.flow import Flow, module_of, operation_name
 from sj_convert.rewrite import Sites, put, replace_call
+from sj_convert.trace import source_line
 from sj_core import layer
 from sj_core.base import StepModule
 
@@ -29,11 +31,13 @@ class FoldedCall(nn.Module, StepModule):
 
     In 'm' every tensor ``(T, N, *)`` among the arguments is given to the operation as
     ``(T*N, *)``, and every tensor it returns gets its two axes back. What is no tensor (a size,
-    say) passes as it is, so sizes are those of the folded tensors throughout.
+    say) passes as it is, so sizes are those of the folded tensors throughout. An operation across
+    the batch is called at each step instead.
 
     Args:
         operation: a function, the name of a tensor method, or a module.
         constants: positions and names of arguments that have no time axis, such as weights.
+        by_step: whether the operation works across the batch.
 
     Example:
         >>> mean = FoldedCall("mean")
@@ -49,9 +53,11 @@ class FoldedCall(nn.Module, StepModule):
         operation: Callable[..., Any] | str,
         constants: tuple[int | str, ...] = (),
         *,
+        by_step: bool = False,
         step_mode: str = "s",
     ) -> None:
         super().__init__()
+        self.by_step = by_step
         self.operation = operation
         self.constants = constants
         self.step_mode = step_mode
@@ -59,19 +65,38 @@ class FoldedCall(nn.Module, StepModule):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self.step_mode == "s":
             return self._call(*args, **kwargs)
-        lead: list[torch.Size] = []
+        lengths: list[int] = []
 
-        def fold(x: Tensor) -> Tensor:
-            lead.append(x.shape[:2])
-            return x.flatten(0, 1)
+        def measure(x: Tensor) -> Tensor:
+            lengths.append(x.shape[0])
+            return x
 
-        folded = [a if i in self.constants else _map(fold, a) for i, a in enumerate(args)]
-        named = {k: v if k in self.constants else _map(fold, v) for k, v in kwargs.items()}
-        y = self._call(*folded, **named)
-        if not lead:
-            return y
-        T, N = lead[0]
-        return _map(lambda x: x.unflatten(0, (T, N if T == 0 else -1)), y)
+        self._given(measure, args, kwargs)
+        if not lengths:
+            return self._call(*args, **kwargs)
+        T = lengths[0]
+        if T == 0:  # a step of zeros tells the shape of an empty sequence
+            args, kwargs = self._given(lambda x: x.new_zeros(1, *x.shape[1:]), args, kwargs)
+        if self.by_step:
+            steps = [
+                self._call(*a, **k)
+                for a, k in (
+                    self._given(lambda x, t=t: x[t], args, kwargs)  # type: ignore[misc]
+                    for t in range(max(T, 1))
+                )
+            ]
+            y = _stacked(steps)
+        else:
+            args, kwargs = self._given(lambda x: x.flatten(0, 1), args, kwargs)
+            y = _map(lambda x: x.unflatten(0, (max(T, 1), -1)), self._call(*args, **kwargs))
+        return y if T else _map(lambda x: x[:0], y)
+
+    def _given(self, fn: Callable[[Tensor], Tensor], args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """The arguments with `fn` applied to the tensors that have a time axis."""
+        return (
+            tuple(a if i in self.constants else _map(fn, a) for i, a in enumerate(args)),
+            {k: v if k in self.constants else _map(fn, v) for k, v in kwargs.items()},
+        )
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self.operation, str):
@@ -95,13 +120,21 @@ def _map(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
     return value
 
 
+def _stacked(steps: list[Any]) -> Any:
+    if isinstance(steps[0], Tensor):
+        return torch.stack(steps)
+    if isinstance(steps[0], list | tuple) and not isinstance(steps[0], torch.Size):
+        return type(steps[0])(_stacked(list(items)) for items in zip(*steps, strict=True))
+    return steps[0]
+
+
 def with_step_modes(gm: fx.GraphModule) -> fx.GraphModule:
     """Replace, in place, what does not know the time axis by what does."""
     flow = Flow(gm)
     sites = Sites(gm)
     # Decided before the first change: the flow knows the nodes of now.
     folded = [
-        (node, flow.constant_arguments(node))
+        (node, flow.constant_arguments(node), _by_step(gm, node, flow))
         for node in gm.graph.nodes
         if node.op in ("call_function", "call_method")
         and flow.reads_time(node)
@@ -111,11 +144,24 @@ def with_step_modes(gm: fx.GraphModule) -> fx.GraphModule:
         module = module_of(gm, node)
         if module is not None and not isinstance(module, StepModule | nn.ReLU | nn.Hardtanh):
             put(gm, str(node.target), _with_step_mode(module))
-    for node, constants in folded:
+    for node, constants, by_step in folded:
         path = sites.add(node, getattr(node.target, "__name__", str(node.target)))
-        put(gm, path, FoldedCall(node.target, constants))
+        put(gm, path, FoldedCall(node.target, constants, by_step=by_step))
         replace_call(gm, node, path, node.args, node.kwargs)
     return gm
+
+
+def _by_step(gm: fx.GraphModule, node: fx.Node, flow: Flow) -> bool:
+    name = operation_name(gm, node)
+    if not crosses_batch(node, name, flow):
+        return False
+    sizes = [s for s in node.all_input_nodes if s in flow.timed and s not in flow.signals(node)]
+    if sizes:
+        raise ValueError(
+            f"`ann` calls `{node.name}` ({name}) at {source_line(node)} across the batch with a "
+            "size that depends on the input; split and join along the batch by `chunk` and `cat`."
+        )
+    return True
 
 
 def channels_last(gm: fx.GraphModule) -> fx.GraphModule:
