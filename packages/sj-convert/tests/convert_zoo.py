@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from sj_core import functional
+
 
 class MLP(nn.Sequential):
     def __init__(self) -> None:
@@ -197,3 +199,25 @@ def train(build: Callable[[], nn.Module], seed: int, epochs: int = 15) -> nn.Mod
 def accuracy(logits: Tensor, y: Tensor) -> float:
     """Percentage of right answers."""
     return 100 * (logits.argmax(-1) == y).double().mean().item()
+
+
+def randomised(net: nn.Module, seed: int = 0) -> nn.Module:
+    """`net` in eval mode with BatchNorm statistics that matter."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            n = module.num_features
+            module.running_mean.copy_(torch.randn(n, generator=generator) * 0.2)
+            module.running_var.copy_(torch.rand(n, generator=generator) + 0.5)
+            with torch.no_grad():
+                module.weight.copy_(torch.rand(n, generator=generator) + 0.5)
+                module.bias.copy_(torch.randn(n, generator=generator) * 0.2)
+    return net.eval()
+
+
+def mean_output(snn: nn.Module, x: Tensor, T: int) -> Tensor:
+    """Mean over T steps of the output for a constant input, from rest, in step mode 'm'."""
+    functional.reset_net(snn)
+    functional.set_step_mode(snn, "m")
+    with torch.no_grad():
+        return snn(x.expand(T, *x.shape)).mean(0)

@@ -1,13 +1,11 @@
-"""The converter as a whole: closed forms, thresholds by hand, what it must leave alone, copies."""
+"""The converter as a whole: closed forms, thresholds by hand, what it must leave alone."""
 
 import copy
-import io
 import pickle
-import warnings
 
 import pytest
 import torch
-from convert_zoo import ZOO, Functional, MaxVGG
+from convert_zoo import ZOO, Functional, MaxVGG, mean_output, randomised
 from torch import fx, nn
 from torch.nn import functional as F
 
@@ -17,30 +15,9 @@ from sj_core import functional
 from sj_core.neuron import IFNode
 
 
-def randomised(net: nn.Module, seed: int = 0) -> nn.Module:
-    """`net` in eval mode with BatchNorm statistics that matter."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in net.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            n = module.num_features
-            module.running_mean.copy_(torch.randn(n, generator=generator) * 0.2)
-            module.running_var.copy_(torch.rand(n, generator=generator) + 0.5)
-            with torch.no_grad():
-                module.weight.copy_(torch.rand(n, generator=generator) + 0.5)
-                module.bias.copy_(torch.randn(n, generator=generator) * 0.2)
-    return net.eval()
-
-
 @pytest.fixture
 def images():
     return torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(7))
-
-
-def mean_output(snn, x, T):
-    functional.reset_net(snn)
-    functional.set_step_mode(snn, "m")
-    with torch.no_grad():
-        return snn(x.expand(T, *x.shape)).mean(0)
 
 
 class OneLayer(nn.Module):
@@ -199,97 +176,6 @@ def test_fused_neuron_spikes_like_the_three_modules(images):
         assert not any(isinstance(m, VoltageScaler) for m in b.modules())
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"max_pool": "gate"}, {"neuron": "signed"}, {"fused": True}]
-)
-def test_copies_pickles_and_state(settings, images):
-    torch.manual_seed(0)
-    ann = randomised(Functional())
-    converter = Converter([images], mode="99%", v_init=0.5, channel_wise=True, **settings)
-    snn = converter(ann)
-    expected = mean_output(snn, images, 5)
-    buffer = io.BytesIO()
-    torch.save(snn, buffer)
-    buffer.seek(0)
-    twins = [
-        copy.deepcopy(snn),
-        pickle.loads(pickle.dumps(snn)),
-        torch.load(buffer, weights_only=False),
-    ]
-    for twin in twins:
-        assert isinstance(twin, fx.GraphModule)
-        assert twin.conversion_report == []
-        assert torch.equal(mean_output(twin, images, 5), expected)
-    other = Converter([images * 0.5], mode="max", v_init=0.5, channel_wise=True, **settings)(
-        randomised(Functional(), seed=5)
-    )
-    assert not torch.equal(mean_output(other, images, 5), expected)
-    other.load_state_dict(snn.state_dict())
-    assert torch.equal(mean_output(other, images, 5), expected)
-
-
-# The state is an attribute and no buffer, which torch.export remarks on.
-@pytest.mark.filterwarnings("ignore:The tensor attribute:UserWarning")
-@pytest.mark.parametrize("recommended", [False, True])
-@pytest.mark.parametrize("name", ["vgg-max", "resnet", "densenet"])
-def test_export(name, recommended, images):
-    torch.manual_seed(0)
-    ann = randomised(ZOO[name]())
-    snn = (Converter.recommended([images], T=4) if recommended else Converter([images]))(ann)
-    functional.set_step_mode(snn, "m")
-    x = images.expand(3, *images.shape).contiguous()
-    with torch.no_grad():
-        expected = snn(x)
-        functional.reset_net(snn)
-        program = torch.export.export(snn, (x,))
-        functional.reset_net(snn)
-        torch.testing.assert_close(program.module()(x), expected)
-        functional.reset_net(snn)
-        torch.testing.assert_close(snn(x), expected)
-
-
-def test_half_and_double(images):
-    torch.manual_seed(0)
-    ann = randomised(MaxVGG())
-    for dtype in (torch.float64, torch.bfloat16):
-        twin = copy.deepcopy(ann).to(dtype)
-        snn = Converter.recommended([images.to(dtype)], T=8)(twin)
-        y = mean_output(snn, images.to(dtype), 8)
-        assert y.dtype == dtype
-        with torch.no_grad():
-            expected = ann(images)
-        assert (y.float() - expected).abs().max() < 0.3 * (expected.max() - expected.min())
-
-
-def test_silent_relu_is_named_and_harmless(images):
-    torch.manual_seed(0)
-    ann = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU())
-    with torch.no_grad():
-        ann[2].bias.fill_(-100.0)
-    x = torch.rand(5, 4)
-    for fused in (False, True):
-        with pytest.warns(UserWarning, match="ReLU `3` never fires"):
-            snn = Converter([x], fused=fused)(ann)
-        y = mean_output(snn, x, 8)
-        assert torch.equal(y, torch.zeros(5, 3))
-        half = snn.half()
-        functional.reset_net(half)
-        assert half(x.half().expand(4, 5, 4)).isfinite().all()
-
-
-def test_order_of_the_batches_does_not_matter_without_momentum():
-    torch.manual_seed(0)
-    ann = randomised(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU()))
-    batches = [torch.randn(n, 4) * n for n in (3, 11, 5)]
-    for mode in ("max", "99%", 0.5, "mse"):
-        scales = []
-        for order in (batches, batches[::-1]):
-            snn = Converter(order, mode=mode, momentum=None, T=4)(ann)
-            scales.append([m.scale for m in snn.modules() if isinstance(m, VoltageScaler)])
-        for a, b in zip(*scales, strict=True):
-            assert torch.equal(a, b)
-
-
 def test_bias_correction_gives_each_channel_its_mean(images):
     torch.manual_seed(0)
     ann = randomised(ZOO["vgg-avg"]())
@@ -313,63 +199,3 @@ def test_other_neurons_come_closer(neuron, images):
         snn = Converter([images], mode=mode, neuron=kind, v_init=0.5, fused=True)(ann)
         errors[kind] = (mean_output(snn, images, T) - expected).abs().mean().item()
     assert errors[neuron] < errors["if"]
-
-
-def test_recommended_settings():
-    converter = Converter.recommended([torch.rand(2, 2)], 8)
-    expected = {
-        "mode": "mse", "momentum": None, "channel_wise": True, "fused": True, "neuron": "if",
-        "v_init": 0.5, "max_pool": "running", "bias_correction": True, "T": 8, "strict": True,
-    }  # fmt: skip
-    assert {name: getattr(converter, name) for name in expected} == expected
-    assert Converter.recommended([], 4, neuron="signed").neuron == "signed"
-
-
-def test_defaults():
-    converter = Converter([torch.rand(2, 2)])
-    expected = {
-        "device": None, "mode": "Max", "momentum": 0.1, "fuse_flag": True, "strict": True,
-        "channel_wise": False, "fused": False, "neuron": "if", "v_init": 0.0,
-        "max_pool": "running", "bias_correction": False, "T": None,
-    }  # fmt: skip
-    assert {name: getattr(converter, name) for name in expected} == expected
-
-
-@pytest.mark.parametrize(
-    ("settings", "error", "match"),
-    [
-        ({"mode": "median"}, ValueError, r"`mode` .*'max'.*'99\.9%'.*\(0, 1\].*'mse'"),
-        ({"mode": 0}, ValueError, "`mode`"),
-        ({"mode": "mse"}, ValueError, r"`T` \(=None\).*mode='mse'"),
-        ({"bias_correction": True}, ValueError, r"`T` \(=None\).*bias_correction"),
-        ({"T": 0}, ValueError, r"`T` \(=0\)"),
-        ({"T": 2.0}, TypeError, "`T`"),
-        ({"momentum": 2}, ValueError, "`momentum`"),
-        ({"neuron": "lif"}, ValueError, "`neuron` .*'if', 'signed' or 'burst'"),
-        ({"max_pool": "avg"}, ValueError, "`max_pool` .*'running'.*'gate'"),
-        ({"v_init": 1.0}, ValueError, "`v_init`"),
-        ({"v_init": "half"}, TypeError, "`v_init`"),
-    ],
-)
-def test_bad_settings(settings, error, match):
-    with pytest.raises(error, match=match) as caught:
-        Converter([torch.rand(2, 2)], **settings)
-    assert str(caught.value).endswith(".")
-
-
-def test_bad_loaders():
-    ann = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
-    with pytest.raises(ValueError, match=r"`dataloader` gave no batch"):
-        Converter([])(ann)
-    with pytest.raises(TypeError, match=r"`dataloader` gave a batch of type str"):
-        Converter(["x"])(ann)
-    with pytest.raises(ValueError, match="finite"):
-        Converter([torch.full((1, 2), float("nan"))])(ann)
-
-
-def test_no_warning_on_the_usual_way(images):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        snn = Converter([images])(randomised(ZOO["densenet"]()))
-        functional.set_step_mode(snn, "m")
-        snn(images.expand(2, *images.shape))

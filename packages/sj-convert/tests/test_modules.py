@@ -166,3 +166,8 @@ def test_scaler_per_channel_in_both_step_modes():
     assert "3 channels" in repr(scaler)
     with pytest.raises(ValueError, match="step_mode"):
         scaler.step_mode = "x"
+
+
+def test_scaler_of_integers_does_not_round_its_scale():
+    y = VoltageScaler(0.5)(torch.tensor([1, 3]))
+    assert torch.equal(y, torch.tensor([0.5, 1.5]))

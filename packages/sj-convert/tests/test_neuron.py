@@ -7,8 +7,10 @@ import pickle
 import pytest
 import torch
 
+from sj_convert import Converter
 from sj_convert.modules import VoltageScaler
 from sj_convert.neuron import BurstIFNode, ScaledIFNode, SignedIFNode
+from sj_core import functional
 from sj_core.neuron import IFNode
 
 BACKENDS = ["torch", "auto"]
@@ -134,3 +136,14 @@ def test_bad_arguments():
             ScaledIFNode(bad)
     with pytest.raises(ValueError, match="`most_spikes`"):
         BurstIFNode(most_spikes=0)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("neuron", ["if", "signed", "burst"])
+def test_no_neuron_exceeds_the_ceiling_of_its_relu(neuron, fused):
+    ann = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ReLU6())
+    x = torch.linspace(-3, 15, 40).unsqueeze(1)
+    snn = Converter([x], neuron=neuron, fused=fused, v_init=0.5)(ann)
+    functional.set_step_mode(snn, "m")
+    T = 50
+    assert (snn(x.expand(T, 40, 1)).mean(0) - ann(x)).abs().max() <= 6 / (2 * T) + 1e-5

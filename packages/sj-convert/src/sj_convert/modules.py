@@ -221,7 +221,7 @@ class VoltageScaler(nn.Module, StepModule):
 
     def forward(self, x: Tensor) -> Tensor:
         scale = channel_view(self.scale, x.dim() - (self.step_mode == "m"))
-        return x * scale.to(x.dtype)
+        return x * (scale.to(x.dtype) if x.is_floating_point() else scale)
 
     def extra_repr(self) -> str:
         shown = f"{self.scale.item():g}" if self.scale.dim() == 0 else f"{len(self.scale)} channels"

@@ -156,6 +156,7 @@ class BurstIFNode(ScaledIFNode):
     """
 
     native_name = None
+    most_spikes = 5
 
     def __init__(
         self, v_threshold: float | Tensor = 1.0, *, most_spikes: int = 5, **kwargs: Any

@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from sj_convert.activation import MAX_POOLS, relu_ceiling
@@ -83,4 +84,6 @@ def _usable_scale(hook: VoltageHook, relu: fx.Node) -> Tensor:
             UserWarning,
             stacklevel=2,
         )
-    return scale.clamp(min=TINY_SCALE)
+        return torch.full_like(scale, TINY_SCALE)
+    # Beside a layer's largest, a channel that hardly fires may be 0 too, but not a whole layer.
+    return scale.clamp(min=TINY_SCALE * min(1.0, float(scale.max())))
