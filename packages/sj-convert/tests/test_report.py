@@ -44,8 +44,9 @@ NO_FORM = {
     "leaky": (lambda s, x: F.leaky_relu(x), "leaky_relu", "ReLU"),
     "clamp": (lambda s, x: x.clamp(-1, 1), "clamp", "ReLU"),
     "hardtanh": (lambda s, x: F.hardtanh(x), "hardtanh", "ReLU"),
-    "maximum": (lambda s, x: torch.maximum(x, -x), "maximum", "ReLU"),
-    "indices": (lambda s, x: F.max_pool2d(x, 2, return_indices=True)[0], "max_pool2d", "ReLU"),
+    "maximum": (lambda s, x: torch.maximum(x, -x), "maximum", "b + F.relu(a - b)"),
+    "amax": (lambda s, x: x.amax((2, 3)), "amax", "adaptive_max_pool2d"),
+    "indices": (lambda s, x: F.max_pool2d(x, 2, return_indices=True)[0], "max_pool2d", "without"),
 }
 
 

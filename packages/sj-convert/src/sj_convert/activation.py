@@ -15,7 +15,7 @@ from sj_convert.rewrite import argument
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 DROPOUT_FUNCTIONS = {
     *(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
-    torch.dropout,
+    *(torch.dropout, torch.alpha_dropout, torch.feature_dropout, torch.feature_alpha_dropout),
 }
 MAX_POOL_FUNCTIONS: dict[Any, type[nn.Module]] = {
     torch.max_pool1d: nn.MaxPool1d,

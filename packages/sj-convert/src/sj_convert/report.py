@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from sj_convert.activation import MAX_POOLS, relu_ceiling
+from sj_convert.activation import MAX_POOL_FUNCTIONS, MAX_POOLS, relu_ceiling
 from sj_convert.flow import NO_TENSOR_METHODS, Flow, module_of, operation_name
 from sj_convert.rewrite import argument
 from sj_convert.trace import source_line
@@ -37,6 +37,7 @@ _LINEAR_MODULES = (
 _LINEAR_NAMES = {
     *("add", "sub", "subtract", "neg", "negative", "pos", "cat", "concat", "concatenate", "stack"),
     *("flatten", "unflatten", "reshape", "view", "view_as", "reshape_as", "permute", "transpose"),
+    *("hstack", "dstack"),
     *("swapaxes", "movedim", "squeeze", "unsqueeze", "mean", "sum", "chunk", "split", "unbind"),
     *("tensor_split", "narrow", "select", "index_select", "roll", "flip", "tile", "repeat"),
     *("repeat_interleave", "expand", "expand_as", "broadcast_to", "clone", "contiguous", "detach"),
@@ -66,6 +67,11 @@ _REMEDIES = {
     **dict.fromkeys(
         _PRODUCTS | _QUOTIENTS, "a product of two signals has no spiking form: gate by weights"
     ),
+    **dict.fromkeys(
+        ("amax", "max"), "write it as a max pool, such as `F.adaptive_max_pool2d(x, 1)`"
+    ),
+    "maximum": "write `maximum(a, b)` as `b + F.relu(a - b)`",
+    "minimum": "write `minimum(a, b)` as `b - F.relu(b - a)`",
     "setitem": "build the tensor with `torch.cat` or `torch.stack`",
 }
 _DEFAULT_REMEDY = "train with a ReLU instead"
@@ -141,6 +147,8 @@ def analog_nodes(gm: fx.GraphModule) -> list[AnalogNode]:
         name = operation_name(gm, node)
         path = str(node.target) if node.op == "call_module" else node.name
         remedy = _REMEDIES.get(name.lower(), _DEFAULT_REMEDY)
+        if isinstance(module_of(gm, node), MAX_POOLS) or node.target in MAX_POOL_FUNCTIONS:
+            remedy = "pool without `return_indices` and with a window of fixed size"
         found.append(AnalogNode(path, name, source_line(node), remedy))
     return found
 
