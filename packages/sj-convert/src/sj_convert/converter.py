@@ -103,9 +103,7 @@ class Converter(nn.Module):
                 f"`v_init` (={v_init!r}) must be a number, a fraction of the threshold."
             )
         if not 0 <= v_init < 1:
-            raise ValueError(
-                f"`v_init` (={v_init}) must lie in [0, 1), a fraction of the threshold."
-            )
+            raise ValueError(f"`v_init` (={v_init}) must lie in [0, 1), a part of the threshold.")
         if T is not None:
             check_steps(T)
         elif kind == "mse" or bias_correction:
