@@ -40,7 +40,19 @@ def _plain(x: Tensor) -> bool:
     return not (recording or functorch or torch.compiler.is_compiling())
 
 
-class RunningMaxPool(MemoryModule):
+class _PoolOverTime(MemoryModule):
+    """A max pool and the cumulative input that its form over time looks at."""
+
+    keeps_step_mode_of_children = True
+
+    def __init__(self, pool: nn.Module, *, step_mode: str = "s") -> None:
+        super().__init__(step_mode)
+        self.pool = pool
+        self.total: Any
+        self.register_memory("total", 0.0)
+
+
+class RunningMaxPool(_PoolOverTime):
     r"""The max pool of the cumulative input, given out as its increments.
 
     :math:`y_t = M(X_t) - M(X_{t-1})`, with M the pool and :math:`X_t = x_1 + ... + x_t`. Summed up
@@ -55,14 +67,9 @@ class RunningMaxPool(MemoryModule):
         [1.0, 0.0, 1.0]
     """
 
-    keeps_step_mode_of_children = True
-
     def __init__(self, pool: nn.Module, *, step_mode: str = "s") -> None:
-        super().__init__(step_mode)
-        self.pool = pool
-        self.total: Any
+        super().__init__(pool, step_mode=step_mode)
         self.pooled: Any
-        self.register_memory("total", 0.0)
         self.register_memory("pooled", 0.0)
 
     def single_step_forward(self, x: Tensor) -> Tensor:
@@ -91,7 +98,7 @@ class RunningMaxPool(MemoryModule):
         return y
 
 
-class GatedMaxPool(MemoryModule):
+class GatedMaxPool(_PoolOverTime):
     """Pass, in each window, the spike of the input with the largest running sum so far.
 
     ``y_t = x_t[argmax X_t]`` with X the cumulative input (its own step included) and the first of
@@ -108,14 +115,9 @@ class GatedMaxPool(MemoryModule):
         [1.0, 0.0, 1.0]
     """
 
-    keeps_step_mode_of_children = True
-
     def __init__(self, pool: nn.Module, *, step_mode: str = "s") -> None:
-        super().__init__(step_mode)
-        self.pool = pool
+        super().__init__(pool, step_mode=step_mode)
         pool.return_indices = True  # type: ignore[assignment]
-        self.total: Any
-        self.register_memory("total", 0.0)
 
     def single_step_forward(self, x: Tensor) -> Tensor:
         self.total = self.memory_like("total", x) + x
