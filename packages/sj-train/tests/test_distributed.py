@@ -13,6 +13,7 @@ from torch import nn
 
 from sj_core import functional, layer, neuron
 from sj_train import distributed
+from sj_train._sync_norm import _synchronised
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo")
@@ -29,7 +30,7 @@ def worker():
 def ranks(tmp_path_factory):
     """What two processes computed, by case: a list over ranks."""
     out = tmp_path_factory.mktemp("ranks")
-    cases = ["ddp", "fsdp", "state", "accumulation", "sums"]
+    cases = ["ddp", "fsdp", "ddp_norm", "fsdp_norm", "uneven", "state", "accumulation", "sums"]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -62,15 +63,33 @@ def ranks(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("case", ["ddp", "fsdp"])
+@pytest.mark.parametrize("case", ["ddp", "fsdp", "ddp_norm", "fsdp_norm"])
 def test_three_steps_on_half_batches_are_those_of_one_process_on_whole_ones(ranks, case):
-    expected = worker().single()
-    start = worker().network().state_dict()
+    build = worker().normalised if "norm" in case else worker().network
+    expected = worker().single(build())
     for state in ranks[case]:
         assert list(state) == list(expected)
         for name, value in expected.items():
             torch.testing.assert_close(state[name], value, rtol=0, atol=1e-6)
-    assert not torch.allclose(expected["1.weight"], start["1.weight"], atol=1e-3)
+    first, start = next(iter(build().state_dict().items()))
+    assert not torch.allclose(expected[first], start, atol=1e-3)
+
+
+def test_statistics_of_unequal_shares_are_those_of_all_samples(ranks):
+    x = torch.cat([worker().share_of(rank) for rank in range(2)]).requires_grad_()
+    norm = nn.BatchNorm1d(3).double()
+    y = norm(x)
+    (y**3).sum().backward()
+    shares = ranks["uneven"]
+    for name, expected in {"y": y.detach(), "x.grad": x.grad}.items():
+        torch.testing.assert_close(torch.cat([seen[name] for seen in shares]), expected)
+    for name, parameter in norm.named_parameters():
+        # Each rank has its part of the sum; DDP adds them up.
+        total = sum(seen[f"{name}.grad"] for seen in shares)
+        torch.testing.assert_close(total, parameter.grad)
+    for seen in shares:
+        for name, value in norm.state_dict().items():
+            torch.testing.assert_close(seen[name], value)
 
 
 def test_the_state_of_a_rank_is_its_own(ranks):
@@ -137,3 +156,15 @@ def test_a_state_is_carried_when_asked():
     (gradient,) = torch.autograd.grad(net[0].v.sum(), x_seq)
     # Only the second forward is in the graph.
     assert gradient.flatten().tolist() == pytest.approx([1.0, 1.0, 1.0], abs=1e-4)
+
+
+def test_on_a_gpu_a_layer_with_a_time_axis_ends_in_the_fused_one(monkeypatch):
+    norm, plain = (layer.BatchNorm2d(3, step_mode="m") for _ in range(2))
+    norm.__class__ = _synchronised(layer.BatchNorm2d, True)
+    x_seq = torch.randn(4, 2, 3, 5, 5)
+    # Without a process group it is the ordinary normalisation, over T, N, H and W.
+    torch.testing.assert_close(norm(x_seq), plain(x_seq))
+    torch.testing.assert_close(norm.running_var, plain.running_var)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    with pytest.raises(ValueError, match="SyncBatchNorm expected input tensor to be on"):
+        norm(x_seq)

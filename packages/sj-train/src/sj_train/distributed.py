@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sj_core import functional
 from sj_core.base import StepModule
+from sj_train._sync_norm import synchronise_batch_norms
 
 
 class SequenceForward(nn.Module):
@@ -56,9 +57,9 @@ def wrap_ddp(net: nn.Module, *, reset: bool = True, sync_bn: bool = True, **kwar
     """DistributedDataParallel of a spiking network: the whole loop over T is one forward.
 
     The membrane state stays with its rank: it is no buffer, so nothing overwrites it. With
-    `sync_bn` BatchNorm takes its statistics over all ranks (on CUDA; elsewhere torch has no such
-    layer and each rank's own are used); running statistics are those of rank 0, as everywhere in
-    torch. `reset=False` carries the state from one forward to the next, cut from the graph. Other
+    `sync_bn` every BatchNorm of `net`, those with a time axis too, takes its statistics in training
+    over all ranks; without, each rank uses its own, and running statistics are those of rank 0.
+    `reset=False` carries the state from one forward to the next, cut from the graph. Other
     arguments are DDP's. `wrapped.module.net` is `net`.
 
     Raises:
@@ -70,8 +71,8 @@ def wrap_ddp(net: nn.Module, *, reset: bool = True, sync_bn: bool = True, **kwar
     """
     _need_process_group("wrap_ddp")
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
-    if sync_bn and device.type == "cuda" and dist.get_world_size() > 1:
-        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    if sync_bn and dist.get_world_size() > 1:
+        synchronise_batch_norms(net, kwargs.get("process_group"))
     if device.type == "cuda":
         kwargs.setdefault("device_ids", [device])
     return DistributedDataParallel(SequenceForward(net, reset), **kwargs)
@@ -81,14 +82,16 @@ def wrap_fsdp(
     net: nn.Module,
     *,
     reset: bool = True,
+    sync_bn: bool = True,
     shard: Callable[[nn.Module], bool] | None = None,
     **kwargs: Any,
 ) -> SequenceForward:
     """FSDP2 (`fully_shard`) of a spiking network: parameters are split over the ranks.
 
     Each module for which `shard(module)` holds (usually: every child of an `nn.Sequential` that
-    has parameters) becomes a unit of its own, then the whole. Other arguments are those of
-    `fully_shard`. Build the optimizer after it, for the parameters have become DTensors.
+    has parameters) becomes a unit of its own, then the whole. `reset` and `sync_bn` are as in
+    `wrap_ddp`, other arguments as in `fully_shard`. Build the optimizer after it, for the
+    parameters have become DTensors.
 
     Raises:
         RuntimeError: no process group.
@@ -105,6 +108,8 @@ def wrap_fsdp(
 
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     kwargs.setdefault("mesh", init_device_mesh(device.type, (dist.get_world_size(),)))
+    if sync_bn and dist.get_world_size() > 1:
+        synchronise_batch_norms(net)
     wrapped = SequenceForward(net, reset)
     for module in [m for m in net.modules() if m is not net and shard(m)]:
         fully_shard(module, **kwargs)
