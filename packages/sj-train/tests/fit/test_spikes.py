@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -34,14 +35,18 @@ def test_records_are_the_spikes_of_each_layer():
     with record_spikes(net) as records:
         y = net(torch.rand(4, 3, 1, 2, 2) * 5)
     assert list(records) == ["1", "3"]
-    assert torch.equal(as_sequence(records["3"], 4), y)
+    assert torch.equal(as_sequence(records["3"]), y)
     net(torch.rand(4, 3, 1, 2, 2))
     assert len(records["1"]) == 1
 
 
-def test_steps_recorded_one_by_one_are_joined():
-    steps = [torch.rand(2, 3) for _ in range(4)]
-    assert torch.equal(as_sequence(steps, 4), torch.stack(steps))
+@pytest.mark.parametrize("steps", [1, 4])
+def test_steps_recorded_one_by_one_are_joined(steps):
+    net = nn.Sequential(neuron.IFNode())
+    x_seq = 2 * torch.rand(steps, 2, 3)
+    with record_spikes(net) as records:
+        y_seq = torch.stack([net(x) for x in x_seq])
+    assert torch.equal(as_sequence(records["0"]), y_seq)
 
 
 def test_layers_and_their_titles():

@@ -216,11 +216,8 @@ def _observe(module: Any, sample: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     with record_spikes(module.net) as records:
         evidence = module(sample.unsqueeze(0).to(module.device)).cpu()
     module.rates.take()
-    steps = module.config.time_steps
     titles = layer_titles(module.net)
-    layers = {
-        titles[k]: as_sequence(seen, steps)[:, 0].float() for k, seen in records.items() if seen
-    }
+    layers = {titles[k]: as_sequence(seen)[:, 0].float() for k, seen in records.items() if seen}
     return layers, evidence[:, 0].float()
 
 
@@ -239,7 +236,7 @@ def _mean_rates(module: Any, data: FitData, batches: int = 8) -> dict[str, Tenso
         for name, seen in records.items():
             if not seen:
                 continue
-            rate = as_sequence(seen, module.config.time_steps).float().mean(0).sum(0)
+            rate = as_sequence(seen).float().mean(0).sum(0)
             sums[name] = sums.get(name, 0) + rate
         count += len(x)
     titles = layer_titles(module.net)

@@ -82,11 +82,15 @@ class RateMeter:
 
 @contextmanager
 def record_spikes(net: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
-    """Collects what every neuron returns inside the block, by layer."""
+    """Collects what every neuron returns inside the block, by layer: pieces `[t, N, *]`."""
     records: dict[str, list[Tensor]] = {name: [] for name in spiking_layers(net)}
 
     def keeper(name: str) -> Any:
-        return lambda module, args, output: records[name].append(_spikes(output).cpu())
+        def keep(module: Any, args: Any, output: Any) -> None:
+            spikes = _spikes(output).cpu()
+            records[name].append(spikes if module.step_mode == "m" else spikes.unsqueeze(0))
+
+        return keep
 
     layers = spiking_layers(net).items()
     handles = [module.register_forward_hook(keeper(name)) for name, module in layers]
@@ -99,8 +103,6 @@ def record_spikes(net: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
             handle.remove()
 
 
-def as_sequence(records: list[Tensor], time_steps: int) -> Tensor:
+def as_sequence(records: list[Tensor]) -> Tensor:
     """`[T, N, *]` of one layer's records: one call over a sequence, or one call per step."""
-    if len(records) == time_steps and time_steps > 1:
-        return torch.stack(records)
-    return records[0] if len(records) == 1 and len(records[0]) == time_steps else torch.cat(records)
+    return records[0] if len(records) == 1 else torch.cat(records)
