@@ -1,14 +1,23 @@
 import os
 import pickle
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
 
 from sj_train.fit import RunError
-from sj_train.fit.checkpoint import AtomicCheckpointIO, duplicate, newest_intact, read_checkpoint
+from sj_train.fit.checkpoint import (
+    AtomicCheckpointIO,
+    RunCheckpoint,
+    duplicate,
+    load_weights,
+    newest_intact,
+    read_checkpoint,
+)
 
 
 @pytest.fixture
@@ -16,6 +25,7 @@ def run(tmp_path):
     folder = tmp_path / "run" / "checkpoints"
     for number, name in enumerate(("best.ckpt", "previous.ckpt", "last.ckpt")):
         content = {"state_dict": {"w": torch.full((200,), float(number))}, "epoch": number}
+        content |= {"hyper_parameters": {}, "history": []}
         AtomicCheckpointIO().save_checkpoint(content, folder / name)
     return tmp_path / "run"
 
@@ -114,3 +124,52 @@ def test_the_hostile_checkpoint_would_have_run_its_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pickle.loads(pickle.dumps(Payload()))
     assert (tmp_path / "executed").exists()
+
+
+def test_a_kill_at_any_moment_between_two_files_leaves_the_best_checkpoint(tmp_path, monkeypatch):
+    class Trainer:
+        is_global_zero = True
+
+        def save_checkpoint(self, path):
+            history = [dict(row) for row in module.history]
+            content = {"state_dict": {}, "hyper_parameters": {}, "history": history}
+            AtomicCheckpointIO().save_checkpoint({**content, "best": callback.best}, path)
+
+    module = SimpleNamespace(history=[{"epoch": 1, "val_accuracy": 0.5}])
+    callback = RunCheckpoint(tmp_path)
+    callback.on_train_epoch_end(Trainer(), module)
+    module.history.append({"epoch": 2, "val_accuracy": 0.9})
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    replace = os.replace
+    renamed, limit = 0, 0
+
+    def killed(source, target):
+        nonlocal renamed
+        if renamed == limit:
+            raise KeyboardInterrupt
+        renamed += 1
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    while True:
+        renamed = 0
+        callback.best = [0.5, 0.0]
+        try:
+            callback.on_train_epoch_end(Trainer(), module)
+        except KeyboardInterrupt:
+            found, complaints = newest_intact(tmp_path)
+            assert complaints == []
+            # What a run goes on from never counts a best epoch whose checkpoint is not there.
+            going_on = read_checkpoint(found)
+            assert read_checkpoint(best)["history"][-1]["val_accuracy"] >= going_on["best"][0]
+        else:
+            break
+        limit += 1
+    assert limit > 3
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["history"][-1]["epoch"] == 2
+
+
+def test_weights_of_another_network_are_no_weights_of_a_run(tmp_path):
+    content = {"state_dict": nn.Linear(2, 3).state_dict()}
+    with pytest.raises(RunError, match=r"best.ckpt` does not fit the settings"):
+        load_weights(nn.Linear(4, 3), content, tmp_path / "best.ckpt")

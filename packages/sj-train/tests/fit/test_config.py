@@ -24,6 +24,7 @@ from sj_train.fit import ConfigError, FitConfig, RunError
         ("model", "transformer", "mlp, cnn"),
         ("encoder", "rate", "direct, poisson, latency"),
         ("precision", "8", "32, 16-mixed"),
+        ("seed", 2**64, r"below 2\*\*64"),
         ("sltt_k", 9, r"not exceed `time_steps` \(=4\)"),
     ],
 )
@@ -51,11 +52,22 @@ def test_settings_survive_a_file(tmp_path):
 def test_a_missing_or_damaged_file_is_named(tmp_path):
     with pytest.raises(RunError, match=r"config.json` is missing"):
         FitConfig.load(tmp_path / "config.json")
-    (tmp_path / "config.json").write_text('{"epochs": ')
-    with pytest.raises(RunError, match=r"config.json` is damaged"):
-        FitConfig.load(tmp_path / "config.json")
+    for content in ('{"epochs": ', "[1]", '{"epochs": "three"}', '{"lr": null}', '{"x": 1}'):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(RunError, match=r"config.json` is damaged"):
+            FitConfig.load(tmp_path / "config.json")
+    with pytest.raises(RunError, match="is no run folder"):
+        FitConfig.load(tmp_path / "config.json" / "config.json")
 
 
 def test_a_setting_of_another_version_is_named():
     with pytest.raises(ConfigError, match="`momentum`"):
         FitConfig.from_dict({"momentum": 0.9})
+
+
+def test_one_sample_is_a_batch_only_where_batch_normalisation_has_more_values():
+    assert FitConfig(batch_size=1, time_steps=2).batch_size == 1
+    assert FitConfig(batch_size=1, time_steps=1, model="rnn").batch_size == 1
+    for settings in ({"time_steps": 1}, {"method": "sltt"}):
+        with pytest.raises(ConfigError, match=r"`batch_size` \(=1\) must be at least 2"):
+            FitConfig(batch_size=1, **settings)

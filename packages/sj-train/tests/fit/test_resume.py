@@ -1,5 +1,7 @@
+import dataclasses
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import torch
 
 pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
 
+from sj_train.fit import FitConfig
 from sj_train.fit.checkpoint import read_checkpoint
 from sj_train.fit.cli import main
 
@@ -138,6 +141,24 @@ def test_a_finished_run_can_be_resumed_without_harm(uninterrupted, capsys):
     resume(uninterrupted)
     assert re.search(r"test accuracy \d", capsys.readouterr().out)
     assert_same(last(uninterrupted)["state_dict"], before["state_dict"])
+
+
+def test_a_number_of_epochs_given_anew_is_kept(tmp_path, uninterrupted):
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    argv = ["fit", "--resume", str(run), "--epochs", "5", "--no-progress"]
+    assert main(argv) == 0
+    assert FitConfig.load(run / "config.json").epochs == 5
+    assert last(run)["history"][-1]["epoch"] == 5
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path, uninterrupted, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    dataclasses.replace(FitConfig.load(run / "config.json"), width=6).save(run / "config.json")
+    for argv in (["fit", "--no-progress", "--resume", str(run)], ["eval", str(run)]):
+        assert main(argv) == 2
+        assert "does not fit the settings of its run" in capsys.readouterr().err
 
 
 def test_other_settings_are_refused(uninterrupted, capsys):

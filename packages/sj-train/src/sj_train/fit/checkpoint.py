@@ -18,6 +18,7 @@ from sj_train.fit.errors import RunError
 from sj_train.fit.history import write_metrics
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+NEXT = "next.ckpt"
 FOLDER = "checkpoints"
 
 
@@ -39,9 +40,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             raise
         reason = (str(error).strip().splitlines() or ["unreadable"])[0].rstrip(".")
         raise RunError(f"Checkpoint `{path}` is damaged: {reason}.") from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise RunError(f"Checkpoint `{path}` is damaged: it holds no `state_dict`.")
+    for name in ("state_dict", "hyper_parameters", "history"):
+        if not isinstance(content, dict) or name not in content:
+            raise RunError(f"Checkpoint `{path}` is damaged: it holds no `{name}`.")
     return content
+
+
+def load_weights(module: Any, content: dict[str, Any], path: Path) -> None:
+    """Puts the weights of a checkpoint's content into a module.
+
+    Raises:
+        RunError: they are of another network than the settings of the run describe.
+    """
+    try:
+        module.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise RunError(f"Checkpoint `{path}` does not fit the settings of its run.") from error
 
 
 def newest_intact(run: Path) -> tuple[Path | None, list[str]]:
@@ -105,13 +119,17 @@ class RunCheckpoint(Checkpoint):
         is_best = not self.best or score >= self.best
         if is_best:
             self.best = score
-        if trainer.is_global_zero:
-            write_metrics(self.run / "metrics.csv", pl_module.history)
-            if self.path(LAST).exists():
-                duplicate(self.path(LAST), self.path(PREVIOUS))
-        trainer.save_checkpoint(self.path(LAST))
-        if is_best and trainer.is_global_zero:
-            duplicate(self.path(LAST), self.path(BEST))
+        trainer.save_checkpoint(self.path(NEXT))
+        if not trainer.is_global_zero:
+            return
+        # The last checkpoint is replaced at the very end: a run killed before goes on from the one
+        # before it, and does the epoch, and all this, once more.
+        if is_best:
+            duplicate(self.path(NEXT), self.path(BEST))
+        write_metrics(self.run / "metrics.csv", pl_module.history)
+        if self.path(LAST).exists():
+            duplicate(self.path(LAST), self.path(PREVIOUS))
+        os.replace(self.path(NEXT), self.path(LAST))
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

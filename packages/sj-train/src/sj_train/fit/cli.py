@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(command, str(error), 2)
     except ImportError as error:
         return _complain(command, str(error), 2)
-    except FloatingPointError as error:
+    except (FloatingPointError, OSError) as error:
         return _complain(command, str(error), 1)
     except KeyboardInterrupt:
         return _complain(command, "interrupted.", 130)
@@ -133,11 +133,22 @@ def _complain(command: str, message: str, status: int) -> int:
     return status
 
 
+def _stopped(cure: str, stop: BaseException) -> int:
+    print(f"\nStopped. Go on with: {cure}", file=sys.stderr)
+    return int(getattr(stop, "code", 130))
+
+
+def _run_folder(name: str, given: str) -> Path:
+    if not given:
+        raise ConfigError(name, given, "must name the folder of a run")
+    return Path(given)
+
+
 def run_fit(args: argparse.Namespace) -> int:
     """`sj-train fit`."""
     values = {k: v for k, v in vars(args).items() if k in FitConfig.__dataclass_fields__}
     if args.resume is not None:
-        run = Path(args.resume)
+        run = _run_folder("resume", args.resume)
         config = resumed_config(run, values, args.output)
     else:
         config = FitConfig(**values)
@@ -146,13 +157,15 @@ def run_fit(args: argparse.Namespace) -> int:
     module, data = runs.build(config)
     if args.resume is None:
         run = runs.new_run(config, args.output)
+    elif values:
+        # So that the next one to resume it has them too.
+        config.save(run / "config.json")
     try:
         results = runs.fit(
             module, data, run, resume=args.resume is not None, progress=not args.no_progress
         )
-    except runs.Interrupted as stop:
-        print(f"\nStopped. Go on with: sj-train fit --resume {run}", file=sys.stderr)
-        return stop.code
+    except (runs.Interrupted, KeyboardInterrupt) as stop:
+        return _stopped(f"sj-train fit --resume {run}", stop)
     if not module.trainer.is_global_zero:
         return 0
     print(
@@ -165,9 +178,13 @@ def run_fit(args: argparse.Namespace) -> int:
 
 def run_eval(args: argparse.Namespace) -> int:
     """`sj-train eval RUN`."""
-    from sj_train.fit import evaluate
+    from sj_train.fit import evaluate, run as runs
 
-    print(evaluate.report(evaluate.evaluate(Path(args.run), args.device)))
+    try:
+        results = evaluate.evaluate(_run_folder("run", args.run), args.device)
+    except runs.Interrupted as stop:
+        return _complain("sj-train eval", "interrupted.", stop.code)
+    print(evaluate.report(results))
     return 0
 
 
@@ -175,12 +192,11 @@ def run_convert(args: argparse.Namespace) -> int:
     """`sj-train convert RUN`."""
     from sj_train.fit import convert, run as runs
 
-    run = Path(args.run)
+    run = _run_folder("run", args.run)
     try:
         results = convert.convert(run, args.time_steps, progress=not args.no_progress)
-    except runs.Interrupted as stop:
-        print(f"\nStopped. Go on with: sj-train convert {run}", file=sys.stderr)
-        return stop.code
+    except (runs.Interrupted, KeyboardInterrupt) as stop:
+        return _stopped(f"sj-train convert {run} --time-steps {args.time_steps}", stop)
     print(f"{convert.report(results)}\nfigure: {run / 'convert.png'}")
     return 0
 

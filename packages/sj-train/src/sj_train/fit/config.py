@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import operator
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -93,6 +94,7 @@ class FitConfig:
         for name, low in _AT_LEAST.items():
             if getattr(self, name) is not None:
                 self._check(name, f"must be at least {low}", partial(operator.le, low))
+        self._check("seed", "must be below 2**64", lambda v: v < 2**64)
         for name in ("lr", "v_threshold", "fptt_alpha"):
             self._check(name, "must be positive", lambda v: v > 0)
         self._check("tau", "must be greater than 1", lambda v: v > 1)
@@ -107,6 +109,10 @@ class FitConfig:
             rule = f"must not exceed `time_steps` (={self.time_steps})"
             raise ConfigError("sltt_k", self.sltt_k, rule)
 
+        if self.batch_size == 1 and self.needs_two_samples():
+            rule = "must be at least 2: BatchNorm needs more than one value in training"
+            raise ConfigError("batch_size", 1, rule)
+
         if self.method in ONLINE:
             # These rules call backward themselves, several times per batch.
             for name, kept in (("clip", 0), ("devices", 1), ("compile", False)):
@@ -119,6 +125,10 @@ class FitConfig:
         if (isinstance(value, float) and not math.isfinite(value)) or not holds(value):
             raise ConfigError(name, value, rule)
 
+    def needs_two_samples(self) -> bool:
+        """Whether BatchNorm sees a single time step at once, so that one sample is no batch."""
+        return self.model != "rnn" and (self.time_steps == 1 or self.method in ONLINE)
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
         return dataclasses.asdict(self)
@@ -126,30 +136,44 @@ class FitConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FitConfig:
         """The settings from what `to_dict` gave; unknown names are an error."""
-        known = {spec.name for spec in dataclasses.fields(cls)}
-        for name in values:
+        known = {spec.name: spec for spec in dataclasses.fields(cls)}
+        for name, value in values.items():
             if name not in known:
-                raise ConfigError(name, values[name], "is not a setting of this version")
+                raise ConfigError(name, value, "is not a setting of this version")
+            if not _fits(value, known[name]):
+                raise ConfigError(name, value, f"must be of the type {known[name].type}")
         return cls(**values)
 
     def save(self, path: Path) -> None:
-        """Writes the settings as JSON."""
-        path.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        """Writes the settings as JSON, to a temporary file that is renamed."""
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: Path) -> FitConfig:
         """Reads what `save` wrote.
 
         Raises:
-            RunError: no such file, or it is no JSON.
+            RunError: no such file, or it does not hold the settings of a run.
         """
         try:
             values = json.loads(path.read_text())
-        except FileNotFoundError as error:
+            if not isinstance(values, dict):
+                raise ValueError("it holds no settings")
+            return cls.from_dict(values)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise RunError(f"`{path}` is missing: `{path.parent}` is no run folder.") from error
         except ValueError as error:
-            raise RunError(f"`{path}` is damaged: {error}.") from error
-        return cls.from_dict(values)
+            raise RunError(f"`{path}` is damaged: {str(error).rstrip('.')}.") from error
+
+
+def _fits(value: Any, spec: dataclasses.Field[Any]) -> bool:
+    kinds = {"int": int, "float": (int, float), "str": str, "bool": bool, "None": type(None)}
+    names = str(spec.type).split(" | ")
+    if isinstance(value, bool):
+        return "bool" in names
+    return any(isinstance(value, kinds[name]) for name in names)
 
 
 _AT_LEAST = {

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sj_train.fit.checkpoint import BEST, FOLDER, read_checkpoint
+from sj_train.fit.checkpoint import BEST, FOLDER, load_weights, read_checkpoint
 from sj_train.fit.config import FitConfig
 from sj_train.fit.data import FitData
 from sj_train.fit.errors import ConfigError, require
@@ -48,7 +48,15 @@ def twin_config(config: FitConfig) -> FitConfig:
     if config.encoder != "direct":
         raise ConfigError("encoder", config.encoder, "must be direct to compare with a conversion")
     return dataclasses.replace(
-        config, time_steps=1, method="bptt", sltt_k=0, devices=1, strategy="auto", compile=False
+        config,
+        time_steps=1,
+        method="bptt",
+        sltt_k=0,
+        # One sample at one step is too little for BatchNorm.
+        batch_size=None if config.batch_size is None else max(2, config.batch_size),
+        devices=1,
+        strategy="auto",
+        compile=False,
     )
 
 
@@ -96,7 +104,8 @@ def _trained_twin(
     splits = data.splits
     twin = TwinClassifier(config.to_dict(), list(splits.shape), len(splits.classes))
     if (folder / "results.json").exists():
-        twin.load_state_dict(read_checkpoint(folder / FOLDER / BEST)["state_dict"])
+        path = folder / FOLDER / BEST
+        load_weights(twin, read_checkpoint(path), path)
         say(f"ANN twin of an earlier conversion: {folder}")
     else:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sj_train.fit.checkpoint import BEST, FOLDER, read_checkpoint
+from sj_train.fit.checkpoint import BEST, FOLDER, load_weights, read_checkpoint
 from sj_train.fit.config import FitConfig
 from sj_train.fit.data import FitData
 from sj_train.fit.module import SpikingClassifier
@@ -26,10 +26,11 @@ def load_run(run: Path, device: str | None = None) -> tuple[SpikingClassifier, F
     config = FitConfig.load(run / "config.json")
     if device is not None:
         config.device = device
-    content = read_checkpoint(run / FOLDER / BEST)
+    path = run / FOLDER / BEST
+    content = read_checkpoint(path)
     data = FitData(config)
     module = SpikingClassifier(**{**content["hyper_parameters"], "config": config.to_dict()})
-    module.load_state_dict(content["state_dict"])
+    load_weights(module, content, path)
     return module, data
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
-from sj_train.fit.checkpoint import BEST, FOLDER, newest_intact, read_checkpoint
+from sj_train.fit.checkpoint import BEST, FOLDER, load_weights, newest_intact, read_checkpoint
 from sj_train.fit.config import FitConfig
 from sj_train.fit.data import FitData
-from sj_train.fit.errors import RunError
+from sj_train.fit.errors import ConfigError, RunError
 from sj_train.fit.figure import draw_run
 from sj_train.fit.module import SpikingClassifier
 from sj_train.fit.trainer import make_trainer
@@ -34,6 +36,7 @@ def new_run(config: FitConfig, out: str | None) -> Path:
     """Makes the run folder: `out`, or the next free number in `runs`.
 
     Raises:
+        ConfigError: `out` is empty, or no folder can be made there.
         RunError: `out` holds a run already.
     """
     if inherited := os.environ.get(RUN_VARIABLE):
@@ -41,9 +44,16 @@ def new_run(config: FitConfig, out: str | None) -> Path:
         return Path(inherited)
     if out is not None:
         run = Path(out)
-        if (run / "config.json").exists():
+        if not out:
+            raise ConfigError("output", out, "must name a folder")
+        try:
+            taken = (run / "config.json").exists()
+            run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            rule = f"cannot be made a folder ({error.strerror})"
+            raise ConfigError("output", out, rule) from error
+        if taken:
             raise RunError(f"`--output` (={run}) holds a run already: resume it, or name another.")
-        run.mkdir(parents=True, exist_ok=True)
     else:
         data = Path(config.data).stem
         stem = f"{data}-{config.model}-{config.neuron}-{config.method}"
@@ -91,7 +101,7 @@ def fit(
 
     Raises:
         Interrupted: stopped by Ctrl-C or SIGTERM.
-        RunError: nothing to resume from.
+        RunError: the checkpoint to go on from is of another network.
     """
     checkpoint = None
     if os.environ.get("LOCAL_RANK", "0") != "0":
@@ -101,6 +111,7 @@ def fit(
         for complaint in complaints:
             say(complaint)
         if checkpoint:
+            load_weights(module, read_checkpoint(checkpoint), checkpoint)
             say(f"Going on from `{checkpoint}`.")
         elif complaints:
             say("No intact checkpoint: from the start.")
@@ -129,8 +140,15 @@ def _silent(message: str) -> None:
 def _train(
     trainer: pl.Trainer, module: SpikingClassifier, data: FitData, checkpoint: Path | None
 ) -> None:
-    try:
+    with _interruptible(trainer):
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+
+
+@contextmanager
+def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    # Lightning turns an interrupt into an exit of the process, or into a silent return.
+    try:
+        yield
     except SystemExit as stop:
         if not trainer.interrupted:
             raise
@@ -143,9 +161,11 @@ def test(
     trainer: pl.Trainer, module: SpikingClassifier, data: FitData, run: Path
 ) -> dict[str, Any]:
     """Loads the best checkpoint into the network and tests it."""
-    best = read_checkpoint(run / FOLDER / BEST)
-    module.load_state_dict(best["state_dict"])
-    trainer.test(module, datamodule=data, verbose=False)
+    path = run / FOLDER / BEST
+    best = read_checkpoint(path)
+    load_weights(module, best, path)
+    with _interruptible(trainer):
+        trainer.test(module, datamodule=data, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return {
         "test_accuracy": metrics["test_accuracy"],
