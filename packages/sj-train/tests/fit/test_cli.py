@@ -40,10 +40,18 @@ def fail(capsys, *argv):
         (["fit", "--strategy", "foo"], ["`--strategy` (=foo)"]),
         (["fit", "--resume", "nowhere"], ["nowhere/config.json", "missing"]),
         (["fit", "--tau", "0.5"], ["`--tau` (=0.5)", "greater than 1"]),
+        (["fit", "--neuron", "psn", "--method", "sltt"], ["`--neuron` (=psn)", "step by step"]),
+        (["fit", "--data", ""], ["`--data` (=)", "digits"]),
+        (["fit", "--output", ""], ["`--output` (=)", "name a folder"]),
+        (["fit", "--output", "file/run"], ["`--output` (=file/run)", "Not a directory"]),
+        (["fit", "--resume", ""], ["`--resume` (=)", "folder of a run"]),
+        (["eval", "file"], ["`file` is no run folder"]),
+        (["convert", "file"], ["`file` is no run folder"]),
     ],
 )
 def test_bad_arguments_give_one_line_and_status_2(capsys, tmp_path, monkeypatch, argv, words):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
     status, line = fail(capsys, *argv)
     assert status == 2
     for word in words:

@@ -4,7 +4,7 @@ from torch import nn
 
 pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
 
-from sj_core import functional, neuron
+from sj_core import functional, neuron, surrogate
 from sj_train.fit import ConfigError, FitConfig, SpikingClassifier
 from sj_train.fit.models import build_model, build_twin
 from sj_train.fit.models.resnet import SEWBlock
@@ -84,6 +84,23 @@ def test_every_surrogate_of_the_list_gives_a_gradient():
         net = model(model="mlp", width=8, surrogate=name)
         net(torch.rand(4, 5, 1, 8, 8)).square().mean().backward()
         assert torch.isfinite(net[1].weight.grad).all(), name
+
+
+def test_surrogates_have_the_names_of_the_functions_of_sj_core():
+    for name, kind in surrogate_classes().items():
+        assert callable(getattr(surrogate, name)), kind
+
+
+@pytest.mark.parametrize("name", sorted(NEURONS))
+def test_online_rules_refuse_just_the_neurons_that_take_whole_sequences(name):
+    net = model(model="mlp", width=8, neuron=name)
+    try:
+        functional.set_step_mode(net, "s")
+    except ValueError:
+        with pytest.raises(ConfigError, match=rf"`neuron` \(={name}\) takes whole sequences"):
+            model(model="mlp", width=8, neuron=name, method="sltt")
+    else:
+        model(model="mlp", width=8, neuron=name, method="sltt")
 
 
 def test_settings_without_an_argument_do_not_reach_a_neuron():

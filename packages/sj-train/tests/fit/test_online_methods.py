@@ -1,6 +1,7 @@
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -120,3 +121,15 @@ def test_every_rule_learns_and_goes_on_from_a_checkpoint_bit_for_bit(tmp_path, s
     assert again["history"] == history
     for name, value in whole["state_dict"].items():
         assert torch.equal(again["state_dict"][name], value), name
+
+
+@pytest.mark.parametrize("method", ["ottt", "sltt", "fptt"])
+@pytest.mark.parametrize("steps", ["1", "3"])
+def test_a_last_batch_of_one_sample_stops_nothing(tmp_path, method, steps):
+    # 60 samples: 42 to train, 41 and 1.
+    x = np.random.default_rng(0).random((60, 5), dtype=np.float32)
+    np.savez(tmp_path / "set.npz", x=x, y=np.arange(60) % 3)
+    argv = ["fit", "--data", str(tmp_path / "set.npz"), "--model", "mlp", "--method", method]
+    argv += ["--time-steps", steps, "--batch-size", "41", "--epochs", "2", "--no-progress"]
+    assert main([*argv, "--output", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "figure.png").exists()

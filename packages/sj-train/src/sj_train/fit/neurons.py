@@ -12,7 +12,7 @@ from torch import nn
 import sj_core.neuron
 import sj_core.surrogate
 from sj_core.surrogate import SurrogateFunctionBase
-from sj_train.fit.config import FitConfig
+from sj_train.fit.config import ONLINE, FitConfig
 from sj_train.fit.errors import ConfigError
 from sj_train.online import OTTTLIFNode
 
@@ -33,6 +33,9 @@ NEURONS = {
     "masked-psn": "MaskedPSN",
     "sliding-psn": "SlidingPSN",
 }
+
+# A step of these depends on later ones, or on the number of all.
+WHOLE_SEQUENCES = ("glif", "psn", "masked-psn")
 
 
 def neuron_classes() -> dict[str, type[nn.Module]]:
@@ -62,9 +65,10 @@ def surrogate_classes() -> dict[str, type[nn.Module]]:
 
 
 def _snake(name: str) -> str:
-    special = {"ATan": "atan", "S2NN": "s2nn", "LeakyKReLU": "leaky_k_relu"}
+    special = {"ATan": "atan", "S2NN": "s2nn"}
     if name in special:
         return special[name]
+    name = name.replace("ReLU", "Relu")
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
@@ -74,7 +78,7 @@ def neuron_factory(config: FitConfig) -> NeuronFactory:
     Settings that a neuron has no argument for (`tau` of IF, say) do not reach it.
 
     Raises:
-        ConfigError: an unknown neuron or surrogate.
+        ConfigError: an unknown neuron or surrogate, or a neuron that the method cannot train.
     """
     neurons, surrogates = neuron_classes(), surrogate_classes()
     if config.neuron not in neurons:
@@ -83,6 +87,9 @@ def neuron_factory(config: FitConfig) -> NeuronFactory:
         rule = "must be one of " + ", ".join(sorted(surrogates))
         raise ConfigError("surrogate", config.surrogate, rule)
     cls = neurons[config.neuron]
+    if config.neuron in WHOLE_SEQUENCES and config.method in ONLINE:
+        rule = f"takes whole sequences, and {config.method} goes step by step: take another"
+        raise ConfigError("neuron", config.neuron, rule)
     if config.method == "ottt":
         if config.neuron != "lif":
             raise ConfigError(

@@ -91,8 +91,11 @@ def test_npz_that_does_not_fit_is_an_error(tmp_path, arrays, rule):
         load_npz(tmp_path / "set.npz", time_steps=4)
 
 
-def test_a_damaged_npz_is_an_error(tmp_path):
-    (tmp_path / "set.npz").write_bytes(b"not a zip file")
+@pytest.mark.parametrize("damage", [b"not a zip file", b"", "cut"])
+def test_a_damaged_npz_is_an_error(tmp_path, damage):
+    path = tmp_path / "set.npz"
+    np.savez(path, x=np.zeros((20, 4)), y=np.arange(20) % 2)
+    path.write_bytes(path.read_bytes()[:300] if damage == "cut" else damage)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_npz(tmp_path / "set.npz", time_steps=4)
 

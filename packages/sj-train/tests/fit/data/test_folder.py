@@ -3,7 +3,7 @@ import pytest
 import torch
 
 pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
-from sj_train.fit import ConfigError
+from sj_train.fit import ConfigError, RunError
 from sj_train.fit.data.folder import load_folder
 
 image = pytest.importorskip("PIL.Image", reason="needs the extra sj-train[fit]")
@@ -45,3 +45,22 @@ def test_too_few_classes_or_images_is_an_error(tmp_path):
     write(tmp_path / "b", 3)
     with pytest.raises(ConfigError, match="`b` has 3"):
         load_folder(tmp_path, 0)
+
+
+@pytest.mark.parametrize("size", [0, 12])
+def test_a_file_that_is_no_image_is_named(tmp_path, size):
+    write(tmp_path / "a", 10)
+    write(tmp_path / "b", 10)
+    (tmp_path / "b" / "004.png").write_bytes(b"no picture")
+    with pytest.raises(ConfigError, match=r"b/004.png` is none"):
+        load_folder(tmp_path, size)
+
+
+def test_an_image_that_ends_too_early_is_named_when_it_is_read(tmp_path):
+    write(tmp_path / "a", 10, size=(40, 40))
+    write(tmp_path / "b", 10, size=(40, 40))
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(path.read_bytes()[:60])
+    splits = load_folder(tmp_path, 0)
+    with pytest.raises(RunError, match=r"png` cannot be read as an image"):
+        splits.train[0]

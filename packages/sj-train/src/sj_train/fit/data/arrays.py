@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,9 +120,10 @@ def load_npz(path: Path, time_steps: int) -> DataSplits:
         return ConfigError("data", path, rule)
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a file open that is no archive.
+        with path.open("rb") as source, np.load(source, allow_pickle=False) as file:
             arrays = {key: file[key] for key in ("x", "y") if key in file}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise bad(f"cannot be read as an .npz file ({error})") from error
     if arrays.keys() != {"x", "y"}:
         raise bad("must hold the arrays `x` and `y`")

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sj_train.fit.data.arrays import SPLIT_SEED, DataSplits, stratified_split
-from sj_train.fit.errors import ConfigError, require
+from sj_train.fit.errors import ConfigError, RunError, require
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 
@@ -28,8 +28,11 @@ class ImageFolder(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         pil: Any = require("PIL.Image", "pillow", "An image folder")
-        with pil.open(self.paths[index]) as file:
-            image = file.convert("RGB")
+        try:
+            with pil.open(self.paths[index]) as file:
+                image = file.convert("RGB")
+        except OSError as error:
+            raise RunError(f"`{self.paths[index]}` cannot be read as an image: {error}.") from error
         if image.size != self.size:
             image = image.resize(self.size, pil.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(image, dtype=np.float32) / 255.0)
@@ -40,8 +43,8 @@ def load_folder(root: Path, image_size: int) -> DataSplits:
     """The images below `root`, split class by class.
 
     Raises:
-        ConfigError: fewer than two classes, a class with fewer than ten images, or images of
-            different sizes without `image_size`.
+        ConfigError: fewer than two classes, a class with fewer than ten images, a file that is no
+            image, or images of different sizes without `image_size`.
     """
     pil: Any = require("PIL.Image", "pillow", "An image folder")
     classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -56,9 +59,8 @@ def load_folder(root: Path, image_size: int) -> DataSplits:
         labels += [label] * len(members)
     if len(classes) < 2:
         raise ConfigError("data", root, "must hold one sub-folder of images per class")
-    size = (image_size, image_size)
-    if not image_size:
-        size = _common_size(root, paths, pil)
+    sizes = _sizes(root, paths, pil)
+    size = (image_size, image_size) if image_size else _common_size(root, sizes)
     y = torch.tensor(labels)
     train, val, test = (
         ImageFolder([paths[i] for i in part.tolist()], y[part], size)
@@ -67,16 +69,25 @@ def load_folder(root: Path, image_size: int) -> DataSplits:
     return DataSplits(root.name, train, val, test, (3, size[1], size[0]), classes)
 
 
-def _common_size(root: Path, paths: list[Path], pil: Any) -> tuple[int, int]:
+def _sizes(root: Path, paths: list[Path], pil: Any) -> dict[tuple[int, int], Path]:
+    """The sizes there are, with the first image of each."""
     sizes: dict[tuple[int, int], Path] = {}
     for path in paths:
-        with pil.open(path) as image:
-            sizes.setdefault(image.size, path)
-        if len(sizes) > 1:
-            (a, one), (b, two) = sizes.items()
-            rule = (
-                f"must hold images of one size; `{one.name}` is {a[0]}x{a[1]} and `{two.name}`"
-                f" {b[0]}x{b[1]}: give `--image-size`"
-            )
-            raise ConfigError("data", root, rule)
+        try:
+            with pil.open(path) as image:
+                sizes.setdefault(image.size, path)
+        except OSError as error:
+            rule = f"must hold images that can be read; `{path}` is none"
+            raise ConfigError("data", root, rule) from error
+    return sizes
+
+
+def _common_size(root: Path, sizes: dict[tuple[int, int], Path]) -> tuple[int, int]:
+    if len(sizes) > 1:
+        (a, one), (b, two) = list(sizes.items())[:2]
+        rule = (
+            f"must hold images of one size; `{one.name}` is {a[0]}x{a[1]} and `{two.name}`"
+            f" {b[0]}x{b[1]}: give `--image-size`"
+        )
+        raise ConfigError("data", root, rule)
     return next(iter(sizes))

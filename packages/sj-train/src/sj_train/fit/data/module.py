@@ -32,7 +32,7 @@ def load_data(config: FitConfig) -> DataSplits:
         data = load_torchvision(name, Path(config.data_path))
     elif name in TONIC:
         data = load_tonic(name, Path(config.data_path), config.time_steps)
-    elif path.is_dir():
+    elif name and path.is_dir():
         data = load_folder(path, config.image_size)
     elif path.suffix == ".npz" and path.is_file():
         data = load_npz(path, config.time_steps)
@@ -86,9 +86,12 @@ class FitData(pl.LightningDataModule):
         )
         sampler.set_epoch(epoch)
         workers = self.config.workers
+        # A last batch of one sample has no variance, and the next epoch draws another order.
+        single = len(sampler) > 1 and len(sampler) % self.batch_size == 1
         return DataLoader(
             data,
             batch_size=self.batch_size,
+            drop_last=shuffle and single and self.config.needs_two_samples(),
             sampler=sampler,
             num_workers=workers,
             collate_fn=collate,
