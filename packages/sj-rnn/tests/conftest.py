@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sj_core import backend
-from sj_rnn import recurrence
+from sj_core import backend, surrogate
+from sj_rnn import SpikingGRU, SpikingLSTM, SpikingVanillaRNN, recurrence
 
 # g'(x) of every surrogate, from the table of its definition, with default parameters.
 DERIVATIVES = {
@@ -162,3 +162,41 @@ def gates(request, monkeypatch):
     if request.param == "step kernels":
         monkeypatch.setattr(recurrence, "sequence_kernel_of", lambda plan, x, h: None)
     return request.param
+
+
+NETS = {"lstm": (SpikingLSTM, 2), "gru": (SpikingGRU, 1), "vanilla": (SpikingVanillaRNN, 1)}
+KEYWORD = {"vanilla": "surrogate_function"}
+
+
+def make(kind, *args, name="Erf", **kwargs):
+    surrogates = {KEYWORD.get(kind, "surrogate_function1"): getattr(surrogate, name)()}
+    return NETS[kind][0](*args, **(surrogates | kwargs))
+
+
+def states_of(kind, net, batch, dtype=torch.float64):
+    rows = net.num_layers * (2 if net.bidirectional else 1)
+    return [
+        torch.randn(rows, batch, net.hidden_size, dtype=dtype, requires_grad=True)
+        for _ in range(NETS[kind][1])
+    ]
+
+
+def as_argument(states):
+    return tuple(states) if len(states) > 1 else states[0]
+
+
+def as_list(states):
+    return [states] if isinstance(states, torch.Tensor) else list(states)
+
+
+@pytest.fixture
+def nets():
+    """The networks by kind, and how to make one and its states."""
+    return SimpleNamespace(
+        NETS=NETS,
+        KEYWORD=KEYWORD,
+        make=make,
+        states_of=states_of,
+        as_argument=as_argument,
+        as_list=as_list,
+    )

@@ -18,7 +18,6 @@ CELLS = {
 KINDS = list(CELLS)
 # torch 2.13's own: dynamo instantiates every autograd.Function that it traces.
 dynamo_warns = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-TORCH = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "vanilla": nn.RNNCell}
 
 
 def first(out):
@@ -133,19 +132,6 @@ def test_smooth_lstm_is_torch_s_but_for_the_last_tanh():
     h2, c2 = lstm(x, (h, c))
     torch.testing.assert_close(c1, c2)
     torch.testing.assert_close(h1 / c1 * torch.tanh(c1), h2)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_from_torch_copies(kind):
-    cls = CELLS[kind][0]
-    source = TORCH[kind](3, 4, bias=False)
-    cell = cls.from_torch(source.eval())
-    assert not cell.training
-    assert cell.bias_ih() is None
-    source.weight_ih.data.zero_()
-    assert cell.weight_ih().abs().sum() > 0
-    with pytest.raises(TypeError, match="is a Linear, but"):
-        cls.from_torch(nn.Linear(2, 2))
 
 
 @pytest.mark.parametrize("kind", KINDS)

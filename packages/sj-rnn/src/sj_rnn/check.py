@@ -89,6 +89,8 @@ def lengths_mask(lengths: Any, x: Tensor) -> Tensor | None:
         return None
     steps, batch = x.shape[:2]
     values = torch.as_tensor(lengths)
+    if not values.numel():
+        values = values.long()  # an empty list has no integers in it
     if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
         raise TypeError(f"`lengths` has dtype {values.dtype}, expected integers.")
     if tuple(values.shape) != (batch,):
