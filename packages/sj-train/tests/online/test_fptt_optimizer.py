@@ -103,6 +103,16 @@ def test_frozen_unused_and_foreign_parameters_stay():
     assert moved == {"0.bias"}
 
 
+def test_a_wholly_frozen_net_stays_as_it_is():
+    w = nn.Parameter(torch.ones(2), requires_grad=False)
+    x = torch.ones(2, requires_grad=True)
+    fptt = FPTT(torch.optim.SGD([w], lr=0.1), alpha=1.0)
+    assert fptt.step((w * x).sum()).item() == 2.0
+    fptt.end_sequence()
+    assert w.tolist() == [1.0, 1.0]
+    assert x.grad is None
+
+
 def test_parameters_added_later():
     a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([a], lr=0.1)

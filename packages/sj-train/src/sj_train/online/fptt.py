@@ -154,10 +154,11 @@ def _check_running_average(parameters: list[Tensor], w_ra: list[Tensor]) -> None
             f"{len(parameters)} parameters of the optimizer; {cure}."
         )
     for i, (w, mean) in enumerate(zip(parameters, w_ra, strict=True)):
-        if mean.shape != w.shape or mean.device != w.device:
+        given, wanted = ((tuple(x.shape), x.dtype, str(x.device)) for x in (mean, w))
+        if given != wanted:
             raise ValueError(
-                f"`w_ra[{i}]` (shape {tuple(mean.shape)} on {mean.device}) must match its "
-                f"parameter, shape {tuple(w.shape)} on {w.device}; {cure}."
+                "`w_ra[{}]` (shape {}, {} on {}) must match its parameter, shape {}, {} on {}; "
+                "{}.".format(i, *given, *wanted, cure)
             )
 
 

@@ -64,7 +64,8 @@ class FPTT:
         """Make one step of FPTT with the loss of one time step; return the penalised loss."""
         parameters = [w for w in self._parameters() if w.requires_grad]
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=parameters)
+        if parameters:
+            loss.backward(inputs=parameters)
         with torch.no_grad():
             self._in_play.update(w for w in parameters if w.grad is not None)
             active = [w for w in parameters if w in self._in_play]
