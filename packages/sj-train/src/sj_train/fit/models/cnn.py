@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from sj_core import layer
+from sj_train.fit.models.blocks import classifier, conv_block
 from sj_train.fit.neurons import NeuronFactory
 
 
@@ -32,21 +33,10 @@ def cnn(
     for stage in range(stages):
         out = width * 2 ** min(stage, 3)
         for _ in range(2):
-            layers += [
-                kit.Conv2d(channels, out, 3, padding=1, bias=False),
-                kit.BatchNorm2d(out),
-                neuron(),
-            ]
+            layers += conv_block(channels, out, neuron, kit)
             channels = out
         if min(height, length) > 1:
             layers.append(kit.AvgPool2d(2))
             height, length = height // 2, length // 2
-    hidden = 4 * width
-    layers += [
-        kit.Flatten(),
-        kit.Linear(channels * height * length, hidden, bias=False),
-        kit.BatchNorm1d(hidden),
-        neuron(),
-        kit.Linear(hidden, classes),
-    ]
+    layers += classifier(channels * height * length, 4 * width, classes, neuron, kit)
     return nn.Sequential(*layers)

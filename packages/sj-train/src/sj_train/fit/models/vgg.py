@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from sj_core import layer
+from sj_train.fit.models.blocks import classifier, conv_block
 from sj_train.fit.neurons import NeuronFactory
 
 PLAN = ((1,), (2,), (4, 4), (8, 8), (8, 8))
@@ -33,21 +34,10 @@ def vgg(
     for stage in PLAN:
         for factor in stage:
             out = factor * width
-            layers += [
-                kit.Conv2d(channels, out, 3, padding=1, bias=False),
-                kit.BatchNorm2d(out),
-                neuron(),
-            ]
+            layers += conv_block(channels, out, neuron, kit)
             channels = out
         if min(height, length) > 1:
             layers.append(kit.MaxPool2d(2))
             height, length = height // 2, length // 2
-    hidden = 8 * width
-    layers += [
-        kit.Flatten(),
-        kit.Linear(channels * height * length, hidden, bias=False),
-        kit.BatchNorm1d(hidden),
-        neuron(),
-        kit.Linear(hidden, classes),
-    ]
+    layers += classifier(channels * height * length, 8 * width, classes, neuron, kit)
     return nn.Sequential(*layers)
