@@ -73,7 +73,7 @@ class _Upto(fx.Interpreter):
         return [(read, node) for read in self.user_to_last_uses.get(node, [])]
 
 
-SWEEPS = 2  # a threshold that clips answers a shift of the bias by less: the second adds the rest
+SWEEPS = 3  # a threshold that clips answers a shift of the bias by less: the next add the rest
 
 
 def correct_bias(
@@ -85,7 +85,7 @@ def correct_bias(
     *,
     progress: bool = True,
 ) -> None:
-    """Correct the biases in place, layer by layer from the input, and once more.
+    """Correct the biases in place, layer by layer from the input, in several sweeps.
 
     ``b += mean(a_ANN) - mean(spikes * theta / T)`` per channel, over the loader, each layer behind
     those already corrected. `means` are the original's, by the path of the site.
