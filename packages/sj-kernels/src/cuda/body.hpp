@@ -11,10 +11,10 @@
 #include "sj/step.hpp"
 
 #if defined(__CUDACC__)
-#define SJ_HD_NOINLINE __host__ __device__ __noinline__
+#define SJ_HD_ON_DEVICE SJ_HD
 #define SJ_UNROLL _Pragma("unroll")
 #else
-#define SJ_HD_NOINLINE inline
+#define SJ_HD_ON_DEVICE inline
 #define SJ_UNROLL
 #endif
 
@@ -71,8 +71,14 @@ template <class R> struct AnySurrogate {
     template <class S> SJ_HD const S& as() const { return *reinterpret_cast<const S*>(bytes); }
 };
 
-// All but the two common ones: a call costs less than 16 inlined copies.
-template <class R> SJ_HD_NOINLINE R rare_surrogate(const AnySurrogate<R>& any, R x) {
+SJ_HD bool is_common(Surrogate id) { return id == Surrogate::ATan || id == Surrogate::Sigmoid; }
+
+template <class R> SJ_HD R common_surrogate(const AnySurrogate<R>& any, R x) {
+    return any.id == Surrogate::ATan ? any.template as<ATan<R>>()(x)
+                                     : any.template as<Sigmoid<R>>()(x);
+}
+
+template <class R> SJ_HD_ON_DEVICE R rare_surrogate(const AnySurrogate<R>& any, R x) {
     switch (any.id) {
         case Surrogate::PiecewiseQuadratic: return any.template as<PiecewiseQuadratic<R>>()(x);
         case Surrogate::PiecewiseExp: return any.template as<PiecewiseExp<R>>()(x);
@@ -94,9 +100,13 @@ template <class R> SJ_HD_NOINLINE R rare_surrogate(const AnySurrogate<R>& any, R
     }
 }
 
-template <class R> SJ_HD R surrogate_gradient(const AnySurrogate<R>& any, R x) {
-    if (any.id == Surrogate::ATan) return any.template as<ATan<R>>()(x);
-    if (any.id == Surrogate::Sigmoid) return any.template as<Sigmoid<R>>()(x);
+// The two common surrogates have kernels of their own on the device: with all 16 in it, a kernel
+// needs a third more registers, and spills if they are called rather than copied in.
+enum class Surrogates { common, rare, all };
+
+template <Surrogates kOf, class R> SJ_HD R surrogate_gradient(const AnySurrogate<R>& any, R x) {
+    if (kOf == Surrogates::common || (kOf == Surrogates::all && is_common(any.id)))
+        return common_surrogate(any, x);
     return rare_surrogate(any, x);
 }
 
@@ -161,7 +171,7 @@ SJ_HD void forward_body(const NeuronArgs& a, int64_t q) {
 
 // `shared`: kSegment * V * kThreads values, [step][neuron][thread]; returns the thread's sum of the
 // decay's gradient.
-template <class R, class E, int V, class N, class Reset>
+template <class R, class E, int V, class N, class Reset, Surrogates kOf>
 SJ_HD double backward_body(const NeuronArgs& a, const AnySurrogate<R>& any, int64_t q, int thread,
                            R* shared) {
     const int64_t i = q * V;
@@ -228,11 +238,14 @@ SJ_HD double backward_body(const NeuronArgs& a, const AnySurrogate<R>& any, int6
             Pack<E, V> g_s{}, g_x, x{};
             if (a.g_s) g_s = load<E, V>(a.g_s, at);
             if (N::kDecayGrad) x = load<E, V>(a.x, (begin + k) * a.x_step + i);
+            if (a.g_v_seq) {
+                SJ_UNROLL
+                for (int j = 0; j < V; ++j) g_v[j] += static_cast<const R*>(a.g_v_seq)[at + j];
+            }
             SJ_UNROLL
             for (int j = 0; j < V; ++j) {
                 const R h = shared[(k * V + j) * kThreads + thread];
-                const R gs = surrogate_gradient(any, h - th[j]);
-                if (a.g_v_seq) g_v[j] += static_cast<const R*>(a.g_v_seq)[at + j];
+                const R gs = surrogate_gradient<kOf>(any, h - th[j]);
                 R v_before = v_start[j];
                 if (N::kNonlinear && k > 0) {
                     const R before = shared[((k - 1) * V + j) * kThreads + thread];

@@ -27,8 +27,8 @@ struct Backward {
         for (int64_t block = 0; block < blocks; ++block) {
             for (int thread = 0; thread < kThreads; ++thread) {
                 const int64_t q = block * kThreads + thread;
-                sums[std::size_t(thread)] =
-                    backward_body<R, E, V, N, Reset>(a, any, q, thread, shared.data());
+                sums[std::size_t(thread)] = backward_body<R, E, V, N, Reset, Surrogates::all>(
+                    a, any, q, thread, shared.data());
             }
             if (!a.partial) continue;
             for (int k = 0; k < kThreads; k += kSum) {

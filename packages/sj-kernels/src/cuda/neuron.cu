@@ -43,14 +43,18 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
     forward_body<R, E, V, N, Reset>(a, int64_t(blockIdx.x) * kThreads + threadIdx.x);
 }
 
-template <class R, class E, int V, class N, class Reset>
-__global__ void __launch_bounds__(kThreads)
+// Given a bound for double, ptxas does not spill a value to save eight registers; with one for float
+// it would use more than it needs (0: none).
+template <class R> constexpr int kBlocks = sizeof(R) == 8 ? 8 : 0;
+
+template <class R, class E, int V, class N, class Reset, Surrogates kOf>
+__global__ void __launch_bounds__(kThreads, kBlocks<R>)
     backward_kernel(const __grid_constant__ NeuronArgs a,
                     const __grid_constant__ AnySurrogate<R> any) {
     extern __shared__ __align__(16) unsigned char memory[];
     const double sum =
-        backward_body<R, E, V, N, Reset>(a, any, int64_t(blockIdx.x) * kThreads + threadIdx.x,
-                                         int(threadIdx.x), reinterpret_cast<R*>(memory));
+        backward_body<R, E, V, N, Reset, kOf>(a, any, int64_t(blockIdx.x) * kThreads + threadIdx.x,
+                                              int(threadIdx.x), reinterpret_cast<R*>(memory));
     if constexpr (N::kDecayGrad) {
         __shared__ double sums[kThreads];
         sums[threadIdx.x] = sum;
@@ -79,7 +83,10 @@ struct Backward {
         const int64_t steps = a.T < kSegment ? a.T : kSegment;
         const std::size_t bytes = std::size_t(steps) * V * kThreads * sizeof(R);
         const cudaStream_t stream = static_cast<cudaStream_t>(a.stream);
-        backward_kernel<R, E, V, N, Reset><<<blocks<V>(a), kThreads, bytes, stream>>>(a, any);
+        const auto kernel = is_common(a.surrogate)
+                                ? backward_kernel<R, E, V, N, Reset, Surrogates::common>
+                                : backward_kernel<R, E, V, N, Reset, Surrogates::rare>;
+        kernel<<<blocks<V>(a), kThreads, bytes, stream>>>(a, any);
     }
 };
 
