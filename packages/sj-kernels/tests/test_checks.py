@@ -132,3 +132,12 @@ def test_nan_does_not_spike_and_stays():
     s, v, _, _ = ops.neuron(torch.tensor([[float("nan"), 3.0]]), **LIF)
     assert torch.equal(s, torch.tensor([[0.0, 1.0]]))
     assert v[0].isnan()
+
+
+@pytest.mark.parametrize("v", [0.3, torch.zeros(0, 3)], ids=["number", "tensor"])
+def test_empty_batch_of_a_single_step(v):
+    x = torch.zeros(0, 3, requires_grad=True)
+    s, v_next, _, v_seq = ops.neuron(x, v, multi_step=False, store_v_seq=True, **LIF)
+    assert s.shape == v_next.shape == v_seq.shape == (0, 3)
+    (s.sum() + v_next.sum()).backward()
+    assert x.grad.shape == (0, 3)

@@ -52,7 +52,7 @@ def geometry(x: Tensor, multi_step: bool) -> tuple[Tensor, Geometry]:
 
 def empty_sequence(x: Tensor, g: Geometry, dtype: torch.dtype | None = None) -> Tensor:
     """Allocate a tensor of x's shape, dense in the layout of its steps."""
-    if g.x_step:
+    if g.x_step or not g.n:
         return torch.empty_like(x, dtype=dtype)
     strides = (g.n, *g.strides)
     return torch.empty_strided(x.shape, strides, dtype=dtype or x.dtype, device=g.device)
