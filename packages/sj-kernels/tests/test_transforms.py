@@ -6,6 +6,7 @@ from kernels_reference import NEURON_PARAMS
 from torch.func import grad, vmap
 
 from sj_kernels import ops
+from sj_kernels.neuron import LIFMultiStep
 
 SETTINGS = {
     "v_threshold": 1.0,
@@ -114,5 +115,30 @@ def test_second_derivative_is_refused():
     x = torch.randn(3, 4, requires_grad=True)
     s = call("lif", x, 0.0)[0]
     (g,) = torch.autograd.grad(s.square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="differentiate twice"):
+    with pytest.raises(RuntimeError, match="no second derivative"):
         g.sum().backward()
+
+
+def registered(x):
+    # through the dispatcher, as under torch.compile
+    rest = (None, 0.0, None, 0.0, None, None, None, "lif", [0.5, 0.0, 1.0], 1.0, 0.0)
+    return torch.ops.sj.neuron_forward(x, *rest, "ATan", [2.0], False, True, False, 1.0)[0]
+
+
+CALLS = {
+    "simple": lambda x: call("lif", x, 0.0)[0],
+    "fused": lambda x: call("lif", x, 0.0, store_v_seq=True)[0],
+    "registered": registered,
+    "step API": lambda x: LIFMultiStep.apply(x, x[0] * 0, 1.0, 0.0, 2.0, False, 0, 0.5, False)[0],
+}
+
+
+@pytest.mark.parametrize("name", list(CALLS))
+def test_second_derivative(name):
+    """A gradient may be used in a graph, but not differentiated: not even where it is a summand."""
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    (expected,) = torch.autograd.grad(CALLS[name](x).sum(), x)
+    (g,) = torch.autograd.grad(CALLS[name](x).sum(), x, create_graph=True)
+    assert torch.equal(g, expected)
+    with pytest.raises(RuntimeError, match="no second derivative; use the torch backend"):
+        (g.square().sum() + x.sum()).backward()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sj_kernels import launch
 from sj_kernels.info import DTYPES
+from sj_kernels.once import once
 
 if TYPE_CHECKING:
     from sj_kernels.ops import Plan
@@ -60,10 +61,8 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        # once_differentiable costs as much as a small kernel: only where a second graph is asked
-        # for.
         if torch.is_grad_enabled():
-            return _fused_backward_once(ctx, *gradients)
+            return once(_fused_backward, ctx, *gradients)
         return _fused_backward(ctx, *gradients)
 
 
@@ -83,9 +82,6 @@ def _fused_backward(
         ctx.needs_input_grad[4],
     )  # fmt: skip
     return None, g_x, g_v, g_w, g_decay
-
-
-_fused_backward_once = torch.autograd.function.once_differentiable(_fused_backward)
 
 
 def simple(plan: Plan, x: Tensor, v: float | Tensor) -> Outputs | None:
@@ -153,7 +149,7 @@ class _Simple(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
         if torch.is_grad_enabled():
-            return _simple_backward_once(ctx, g_s, g_v_next)
+            return once(_simple_backward, ctx, g_s, g_v_next)
         return _simple_backward(ctx, g_s, g_v_next)
 
 
@@ -192,8 +188,6 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
     )  # fmt: skip
     return None, g_x, g_v
 
-
-_simple_backward_once = torch.autograd.function.once_differentiable(_simple_backward)
 
 # Without Function.apply around it, which looks for the transforms of torch.func: they have been
 # ruled out here.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sj_kernels import geometry, launch
+from sj_kernels.once import MESSAGE
 from sj_kernels.settings import Settings, native
 
 _LIBRARY = torch.library.Library("sj", "DEF")
@@ -110,6 +111,10 @@ def _backward(ctx: Any, g_s: Any, g_v_next: Any, g_w_next: Any, g_v_seq: Any) ->
     )
 
 
+def _backward_of_backward(ctx: Any, *_: Any) -> Any:
+    raise RuntimeError(MESSAGE)
+
+
 for _name, _kernel, _fake in (
     ("neuron_forward", _neuron_forward, _neuron_forward_fake),
     ("neuron_backward", _neuron_backward, _neuron_backward_fake),
@@ -120,3 +125,4 @@ for _name, _kernel, _fake in (
 torch.library.register_autograd(
     "sj::neuron_forward", _backward, setup_context=_setup_context, lib=_LIBRARY
 )
+torch.library.register_autograd("sj::neuron_backward", _backward_of_backward, lib=_LIBRARY)

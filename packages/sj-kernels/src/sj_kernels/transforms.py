@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sj_kernels import launch
+from sj_kernels.once import MESSAGE
 
 if TYPE_CHECKING:
     from sj_kernels.ops import Plan
@@ -156,9 +157,7 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Any) -> Any:
-        raise RuntimeError(
-            "The fused neuron has no second derivative; use the torch backend for it."
-        )
+        raise RuntimeError(MESSAGE)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], plan: Plan, *args: Any) -> Any:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sj_kernels import launch
 from sj_kernels.neuron.surrogates import settings
+from sj_kernels.once import once
 
 _Gradients = tuple[Tensor | None, ...]
 
@@ -49,9 +50,8 @@ def _backward(ctx: Any, grad_spike: Tensor | None, grad_v_next: Tensor | None) -
 
 class _Function(torch.autograd.Function):
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Any) -> _Gradients:
-        return _backward(ctx, *gradients)
+        return once(_backward, ctx, *gradients)
 
 
 class IFStep(_Function):

@@ -1,0 +1,35 @@
+"""Gradients that cannot be differentiated again: they say so, where they would be wrong."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Gradients = tuple[Tensor | None, ...]
+
+#: What is raised where a second derivative is asked for.
+MESSAGE = "The fused neuron has no second derivative; use the torch backend for it."
+
+
+def once(backward: Callable[..., Gradients], ctx: Any, *incoming: Tensor | None) -> Gradients:
+    """Run the backward of a `torch.autograd.Function`, whose result depends on what it saved.
+
+    torch's `once_differentiable` looks at the incoming gradients alone: those of a sum are
+    constants, and the derivative of g'(H) with respect to x would be dropped without a word.
+    """
+    if not torch.is_grad_enabled():
+        return backward(ctx, *incoming)
+    with torch.no_grad():
+        gradients = backward(ctx, *incoming)
+    return _Last.apply(gradients, *incoming, *ctx.saved_tensors)  # type: ignore[no-any-return]
+
+
+class _Last(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradients: Gradients, *_: Tensor | None) -> Gradients:
+        return gradients
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(MESSAGE)
