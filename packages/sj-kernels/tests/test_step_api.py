@@ -198,3 +198,49 @@ def test_errors():
         neuron.IF_backward(x, v, x[0], x[0])
     with pytest.raises(ValueError, match="`grad_v_next`"):
         neuron.IF_bptt(x, x, x, x)
+    with pytest.raises(ValueError, match="`grad_v_to_h`"):
+        neuron.IF_bptt(x, v, x, x[:3])
+    with pytest.raises(ValueError, match=r"`grad_s_to_h` \(shape \[\]\)"):
+        neuron.IF_bptt(*[torch.tensor(1.0)] * 4)
+    with pytest.raises(TypeError, match=r"`v` \(=0.0\) must be a tensor"):
+        neuron.IF_soft_reset_fptt(x, 0.0, 1.0)
+    with pytest.raises(TypeError, match=r"takes 9 arguments, got 7: x, v, .*reciprocal_tau"):
+        neuron.LIFMultiStep.apply(x, v, 1.0, 0.0, 2.0, False, 0)
+    with pytest.raises(TypeError, match="takes 7 arguments, got 9"):
+        neuron.IFMultiStep.apply(x, v, 1.0, 0.0, 2.0, False, 0, 0.5, True)
+    with pytest.raises(NotImplementedError, match="use IFNode, LIFNode"):
+        neuron.BaseNode()(x)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0), (0, 0)])
+def test_no_steps_or_no_neurons(shape):
+    x, v = inputs(shape, torch.float32)
+    outputs = neuron.LIF_hard_reset_fptt_with_grad(
+        x, v, 1.0, 0.0, 2.0, False, 0, *tail("LIF", False)
+    )
+    s, v_next, grad_s_to_h, grad_v_to_h = outputs
+    assert s.shape == grad_s_to_h.shape == grad_v_to_h.shape == shape
+    assert torch.equal(v_next, v)
+    assert torch.equal(neuron.LIF_bptt(s, v, grad_s_to_h, grad_v_to_h, *tail("LIF", False))[1], v)
+
+
+# Dynamo warns of what it does itself: it makes an autograd function, and reads the state's `.grad`.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("node", ["IFNode", "LIFNode", "MultiStepIFNode", "MultiStepLIFNode"])
+def test_compiled_node(node, training):
+    """One graph, and its V goes on from call to call."""
+    torch._dynamo.reset()
+    x, _ = inputs((4, 3, 5), torch.float32)
+    eager = getattr(neuron, node)().train(training)
+    compiled = getattr(neuron, node)().train(training)
+    function = torch.compile(compiled, fullgraph=True, backend="aot_eager")
+    leaves = [x.clone().requires_grad_() for _ in range(2)]
+    for _ in range(2):
+        s, other = eager(leaves[0]), function(leaves[1])
+        assert torch.equal(s, other)
+        assert torch.equal(eager.v, compiled.v)
+    if training:
+        s.sum().backward()
+        other.sum().backward()
+        assert torch.equal(leaves[0].grad, leaves[1].grad)

@@ -4,12 +4,19 @@ import torch
 from torch import Tensor
 
 
-def _check(grad_spike: Tensor, grad_v_next: Tensor, grad_s_to_h: Tensor, step: torch.Size) -> None:
-    if grad_spike.shape != grad_s_to_h.shape:
-        raise ValueError(
-            f"`grad_spike` (shape {list(grad_spike.shape)}) must have the shape of `grad_s_to_h`, "
-            f"{list(grad_s_to_h.shape)}."
-        )
+def _check(
+    grad_spike: Tensor,
+    grad_v_next: Tensor,
+    grad_s_to_h: Tensor,
+    grad_v_to_h: Tensor,
+    step: torch.Size,
+) -> None:
+    for argument, value in (("grad_spike", grad_spike), ("grad_v_to_h", grad_v_to_h)):
+        if value.shape != grad_s_to_h.shape:
+            raise ValueError(
+                f"`{argument}` (shape {list(value.shape)}) must have the shape of `grad_s_to_h`, "
+                f"{list(grad_s_to_h.shape)}."
+            )
     if grad_v_next.shape != step:
         raise ValueError(
             f"`grad_v_next` (shape {list(grad_v_next.shape)}) must have the shape of one step, "
@@ -30,7 +37,9 @@ def _bptt(
     dh_dx: float,
     dh_dv: float,
 ) -> tuple[Tensor, Tensor]:
-    _check(grad_spike_seq, grad_v_next, grad_s_to_h, grad_s_to_h.shape[1:])
+    if grad_s_to_h.dim() == 0:
+        raise ValueError("`grad_s_to_h` (shape []) must be [T, *] for all steps.")
+    _check(grad_spike_seq, grad_v_next, grad_s_to_h, grad_v_to_h, grad_s_to_h.shape[1:])
     with torch.no_grad():
         grad_x = torch.empty_like(grad_spike_seq)
         grad_v = grad_v_next.to(grad_s_to_h.dtype)
@@ -46,7 +55,7 @@ def IF_backward(
     grad_spike: Tensor, grad_v_next: Tensor, grad_s_to_h: Tensor, grad_v_to_h: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return `(grad_x, grad_v)` of one step of IF."""
-    _check(grad_spike, grad_v_next, grad_s_to_h, grad_s_to_h.shape)
+    _check(grad_spike, grad_v_next, grad_s_to_h, grad_v_to_h, grad_s_to_h.shape)
     grad_x, grad_v = _bptt(
         grad_spike[None], grad_v_next, grad_s_to_h[None], grad_v_to_h[None], 1.0, 1.0
     )
@@ -62,7 +71,7 @@ def LIF_backward(
     detach_input: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return `(grad_x, grad_v)` of one step of LIF."""
-    _check(grad_spike, grad_v_next, grad_s_to_h, grad_s_to_h.shape)
+    _check(grad_spike, grad_v_next, grad_s_to_h, grad_v_to_h, grad_s_to_h.shape)
     grad_x, grad_v = _bptt(
         grad_spike[None],
         grad_v_next,

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sj_kernels import launch
+from sj_kernels.neuron import kernels
 from sj_kernels.neuron.surrogates import settings
 
 
@@ -13,7 +13,7 @@ def _run(neuron: str, multi_step: bool, x: Tensor, v: Tensor, *args: Any) -> tup
     v_threshold, v_reset, *rest = args
     chosen = settings(neuron, multi_step, v_threshold, v_reset, *rest)
     with torch.no_grad():
-        s, v_next, _, _ = launch.forward(chosen, x, v, 0.0, None, 0.0, None, None, None)
+        s, v_next, _ = kernels.forward(chosen, x, v)
     return s, v_next
 
 

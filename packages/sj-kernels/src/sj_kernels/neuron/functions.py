@@ -17,16 +17,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sj_kernels import launch
+from sj_kernels.neuron import kernels
 from sj_kernels.neuron.surrogates import settings
 from sj_kernels.once import once
 
 _Gradients = tuple[Tensor | None, ...]
 
+_ARGUMENTS = (
+    "v_threshold", "v_reset", "alpha", "detach_reset", "grad_surrogate_function_index",
+)  # fmt: skip
+_OF_LIF = ("reciprocal_tau", "detach_input")
+
 
 def _forward(
     ctx: Any, neuron: str, multi_step: bool, x: Tensor, v: Tensor, args: tuple[Any, ...]
 ) -> tuple[Tensor, Tensor]:
+    names = (*_ARGUMENTS, *_OF_LIF) if neuron == "lif" else _ARGUMENTS
+    if len(args) != len(names):
+        raise TypeError(
+            f"`apply` takes {2 + len(names)} arguments, got {2 + len(args)}: x, v, "
+            f"{', '.join(names)}."
+        )
     v_threshold, v_reset, alpha, detach_reset, index, *rest = args
     ctx.set_materialize_grads(False)
     ctx.settings = settings(
@@ -35,16 +46,13 @@ def _forward(
     )  # fmt: skip
     ctx.arguments = len(args)
     ctx.save_for_backward(x, v)
-    s, v_next, _, _ = launch.forward(ctx.settings, x, v, 0.0, None, 0.0, None, None, None)
+    s, v_next, _ = kernels.forward(ctx.settings, x, v)
     return s, v_next
 
 
 def _backward(ctx: Any, grad_spike: Tensor | None, grad_v_next: Tensor | None) -> _Gradients:
     x, v = ctx.saved_tensors
-    grad_x, grad_v, _, _ = launch.backward(
-        ctx.settings, grad_spike, grad_v_next, None, None,
-        x, v, 0.0, None, 0.0, None, None, None, False,
-    )  # fmt: skip
+    grad_x, grad_v = kernels.backward(ctx.settings, grad_spike, grad_v_next, x, v)
     return grad_x, grad_v, *(None for _ in range(ctx.arguments))
 
 

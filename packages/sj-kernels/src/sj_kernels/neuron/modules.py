@@ -17,7 +17,7 @@ class BaseNode(nn.Module):
     The state is kept between calls; call `reset()` between sequences.
     """
 
-    _function: Any
+    _function: Any = None
     _hard: Any
     _soft: Any
     _multi_step = False
@@ -49,11 +49,16 @@ class BaseNode(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the spikes of `x`: `[*]`, for a multi-step node `[T, *]`."""
+        cls = type(self)
+        if cls._function is None:
+            raise NotImplementedError(
+                f"{cls.__name__} has no dynamics; use IFNode, LIFNode, MultiStepIFNode or "
+                "MultiStepLIFNode."
+            )
         if not isinstance(self.v, Tensor):
             shape = x.shape[1:] if self._multi_step else x.shape
             state = geometry.state_dtype(x.dtype)
             self.v = torch.full(shape, self.v, dtype=state, device=x.device)
-        cls = type(self)
         if self.training:
             spike, self.v = cls._function.apply(
                 x, self.v, self.v_threshold, self.v_reset, self.alpha, self.detach_reset,

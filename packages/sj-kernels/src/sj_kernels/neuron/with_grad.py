@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sj_kernels import launch
+from sj_kernels.neuron import kernels
 from sj_kernels.neuron.surrogates import settings
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -38,7 +38,7 @@ def _run(
         alpha=alpha, detach_reset=detach_reset, index=index, store_v_seq=True,
     )  # fmt: skip
     with torch.no_grad():
-        s, v_next, _, v_seq = launch.forward(chosen, x, v, 0.0, None, 0.0, None, None, None)
+        s, v_next, v_seq = kernels.forward(chosen, x, v)
         assert v_seq is not None
         before = torch.cat([v.unsqueeze(0), v_seq[:-1]]) if multi_step else v
         if multi_step and x.shape[0] == 0:
@@ -50,9 +50,8 @@ def _run(
             "if", False, v_threshold, v_reset, alpha=alpha, detach_reset=detach_reset, index=index
         )
         ones = torch.ones_like(h)
-        rest = (h, None, 0.0, None, 0.0, None, None, None, False)
-        grad_s_to_h = launch.backward(step, ones, None, None, None, *rest)[0]
-        grad_v_to_h = launch.backward(step, None, ones, None, None, *rest)[0]
+        grad_s_to_h, _ = kernels.backward(step, ones, None, h, None)
+        grad_v_to_h, _ = kernels.backward(step, None, ones, h, None)
     return s, v_next, grad_s_to_h, grad_v_to_h
 
 
@@ -67,16 +66,9 @@ def IF_hard_reset_forward_with_grad(
 ) -> Outputs:
     """One step of IF, hard reset: `(spike, v_next, grad_s_to_h, grad_v_to_h)`."""
     return _run(
-        "if",
-        False,
-        x,
-        v,
-        v_threshold,
-        v_reset,
-        alpha,
-        detach_reset,
+        "if", False, x, v, v_threshold, v_reset, alpha, detach_reset,
         grad_surrogate_function_index,
-    )
+    )  # fmt: skip
 
 
 def IF_hard_reset_fptt_with_grad(
@@ -90,16 +82,9 @@ def IF_hard_reset_fptt_with_grad(
 ) -> Outputs:
     """All steps of IF, hard reset: `(spike_seq, v_next, grad_s_to_h, grad_v_to_h)`."""
     return _run(
-        "if",
-        True,
-        x_seq,
-        v,
-        v_threshold,
-        v_reset,
-        alpha,
-        detach_reset,
+        "if", True, x_seq, v, v_threshold, v_reset, alpha, detach_reset,
         grad_surrogate_function_index,
-    )
+    )  # fmt: skip
 
 
 def IF_soft_reset_forward_with_grad(
@@ -112,16 +97,9 @@ def IF_soft_reset_forward_with_grad(
 ) -> Outputs:
     """One step of IF, soft reset: `(spike, v_next, grad_s_to_h, grad_v_to_h)`."""
     return _run(
-        "if",
-        False,
-        x,
-        v,
-        v_threshold,
-        None,
-        alpha,
-        detach_reset,
+        "if", False, x, v, v_threshold, None, alpha, detach_reset,
         grad_surrogate_function_index,
-    )
+    )  # fmt: skip
 
 
 def IF_soft_reset_fptt_with_grad(
@@ -134,16 +112,9 @@ def IF_soft_reset_fptt_with_grad(
 ) -> Outputs:
     """All steps of IF, soft reset: `(spike_seq, v_next, grad_s_to_h, grad_v_to_h)`."""
     return _run(
-        "if",
-        True,
-        x_seq,
-        v,
-        v_threshold,
-        None,
-        alpha,
-        detach_reset,
+        "if", True, x_seq, v, v_threshold, None, alpha, detach_reset,
         grad_surrogate_function_index,
-    )
+    )  # fmt: skip
 
 
 def LIF_hard_reset_forward_with_grad(
@@ -159,18 +130,9 @@ def LIF_hard_reset_forward_with_grad(
 ) -> Outputs:
     """One step of LIF, hard reset: `(spike, v_next, grad_s_to_h, grad_v_to_h)`."""
     return _run(
-        "lif",
-        False,
-        x,
-        v,
-        v_threshold,
-        v_reset,
-        alpha,
-        detach_reset,
-        grad_surrogate_function_index,
-        reciprocal_tau,
-        detach_input,
-    )
+        "lif", False, x, v, v_threshold, v_reset, alpha, detach_reset,
+        grad_surrogate_function_index, reciprocal_tau, detach_input,
+    )  # fmt: skip
 
 
 def LIF_hard_reset_fptt_with_grad(
@@ -186,18 +148,9 @@ def LIF_hard_reset_fptt_with_grad(
 ) -> Outputs:
     """All steps of LIF, hard reset: `(spike_seq, v_next, grad_s_to_h, grad_v_to_h)`."""
     return _run(
-        "lif",
-        True,
-        x_seq,
-        v,
-        v_threshold,
-        v_reset,
-        alpha,
-        detach_reset,
-        grad_surrogate_function_index,
-        reciprocal_tau,
-        detach_input,
-    )
+        "lif", True, x_seq, v, v_threshold, v_reset, alpha, detach_reset,
+        grad_surrogate_function_index, reciprocal_tau, detach_input,
+    )  # fmt: skip
 
 
 def LIF_soft_reset_forward_with_grad(
@@ -212,18 +165,9 @@ def LIF_soft_reset_forward_with_grad(
 ) -> Outputs:
     """One step of LIF, soft reset: `(spike, v_next, grad_s_to_h, grad_v_to_h)`."""
     return _run(
-        "lif",
-        False,
-        x,
-        v,
-        v_threshold,
-        None,
-        alpha,
-        detach_reset,
-        grad_surrogate_function_index,
-        reciprocal_tau,
-        detach_input,
-    )
+        "lif", False, x, v, v_threshold, None, alpha, detach_reset,
+        grad_surrogate_function_index, reciprocal_tau, detach_input,
+    )  # fmt: skip
 
 
 def LIF_soft_reset_fptt_with_grad(
@@ -238,15 +182,6 @@ def LIF_soft_reset_fptt_with_grad(
 ) -> Outputs:
     """All steps of LIF, soft reset: `(spike_seq, v_next, grad_s_to_h, grad_v_to_h)`."""
     return _run(
-        "lif",
-        True,
-        x_seq,
-        v,
-        v_threshold,
-        None,
-        alpha,
-        detach_reset,
-        grad_surrogate_function_index,
-        reciprocal_tau,
-        detach_input,
-    )
+        "lif", True, x_seq, v, v_threshold, None, alpha, detach_reset,
+        grad_surrogate_function_index, reciprocal_tau, detach_input,
+    )  # fmt: skip
