@@ -5,12 +5,10 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
 
-#include <limits>
 #include <stdexcept>
 #include <vector>
 
 #include "../cpu/isa.hpp"
-#include "../cuda/rnn.hpp"
 #include "../cuda/rnn_host.hpp"
 #include "areas.hpp"
 

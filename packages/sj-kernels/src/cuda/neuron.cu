@@ -1,42 +1,14 @@
 // The CUDA driver: launches the bodies of body.hpp on the caller's stream and device. No
 // synchronisation and no allocation, so that calls can be captured in a CUDA graph.
 
-#include <cuda_runtime.h>
-
-#include <stdexcept>
-#include <string>
 #include <type_traits>
 
 #include "body.hpp"
+#include "device.cuh"
 #include "neuron.hpp"
 
 namespace sj {
 namespace {
-
-void check(cudaError_t error, const char* what) {
-    if (error != cudaSuccess)
-        throw std::runtime_error(std::string("CUDA failed in ") + what + ": " +
-                                 cudaGetErrorString(error) + ".");
-}
-
-// Makes the device of the tensors current for a scope.
-class OnDevice {
-  public:
-    explicit OnDevice(int device) {
-        check(cudaGetDevice(&before_), "cudaGetDevice");
-        if (device != before_) check(cudaSetDevice(device), "cudaSetDevice");
-        changed_ = device != before_;
-    }
-    ~OnDevice() {
-        if (changed_) cudaSetDevice(before_);
-    }
-    OnDevice(const OnDevice&) = delete;
-    OnDevice& operator=(const OnDevice&) = delete;
-
-  private:
-    int before_ = 0;
-    bool changed_ = false;
-};
 
 template <class R, class E, int V, class N, class Reset>
 __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant__ NeuronArgs a) {

@@ -1,11 +1,7 @@
 // CUDA driver of the recurrent cells: a thread per unit, one launch per step, on the caller's
 // stream; no allocation and no synchronisation, so that a loop of steps can be captured in a graph.
 
-#include <cuda_runtime.h>
-
-#include <stdexcept>
-#include <string>
-
+#include "device.cuh"
 #include "rnn.hpp"
 #include "sj/rnn_unit.hpp"
 
@@ -24,38 +20,13 @@ template <class R> __global__ void __launch_bounds__(kThreads) backward_kernel(S
     if (index < a.N * a.H) step_backward_unit<R>(a, index);
 }
 
-void check(cudaError_t status, const char* what) {
-    if (status != cudaSuccess)
-        throw std::runtime_error(std::string(what) + " failed: " + cudaGetErrorString(status) +
-                                 ".");
-}
-
-// The caller's device for the launch, and back.
-class OnDevice {
-  public:
-    explicit OnDevice(int device) {
-        check(cudaGetDevice(&before_), "Asking for the CUDA device");
-        if (before_ != device) check(cudaSetDevice(device), "Choosing the CUDA device");
-        changed_ = before_ != device;
-    }
-    ~OnDevice() {
-        if (changed_) cudaSetDevice(before_);
-    }
-    OnDevice(const OnDevice&) = delete;
-    OnDevice& operator=(const OnDevice&) = delete;
-
-  private:
-    int before_ = 0;
-    bool changed_ = false;
-};
-
 void launch(const StepArgs& a, void (*kernel)(StepArgs)) {
     const int64_t units = a.N * a.H;
     if (units == 0) return;
     OnDevice device(a.device);
     const unsigned blocks = unsigned((units + kThreads - 1) / kThreads);
     kernel<<<blocks, kThreads, 0, static_cast<cudaStream_t>(a.stream)>>>(a);
-    check(cudaGetLastError(), "Launching the kernel of a recurrent cell");
+    check(cudaGetLastError(), "the launch of a recurrent cell's step");
 }
 
 void step_forward(const StepArgs& a) {
