@@ -141,3 +141,14 @@ def test_empty_batch_of_a_single_step(v):
     assert s.shape == v_next.shape == v_seq.shape == (0, 3)
     (s.sum() + v_next.sum()).backward()
     assert x.grad.shape == (0, 3)
+
+
+@pytest.mark.parametrize("argument", ["v_threshold", "output_scale"])
+def test_learnable_threshold(argument):
+    """Refused where its gradient would be missing without a word."""
+    value, x = torch.ones(4, requires_grad=True), torch.randn(3, 2, 4)
+    with pytest.raises(ValueError, match=f"`{argument}` requires grad, .*`{argument}.detach"):
+        ops.neuron(x, **{argument: value}, **LIF)
+    with torch.no_grad():
+        s = ops.neuron(x, **{argument: value}, **LIF)[0]
+    assert torch.equal(s, ops.neuron(x, **{argument: value.detach()}, **LIF)[0])

@@ -14,7 +14,7 @@ from torch._C import _are_functorch_transforms_active, _len_torch_dispatch_stack
 
 from sj_kernels import registration as registration  # defines torch.ops.sj
 from sj_kernels.eager import fused, simple
-from sj_kernels.settings import Settings, native
+from sj_kernels.settings import Settings, check_no_gradient, native
 from sj_kernels.transforms import functional
 
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -132,6 +132,8 @@ def plan(
     >>> s, v
     (tensor([0., 1.]), tensor([0.5000, 0.0000]))
     """
+    check_no_gradient("v_threshold", v_threshold)
+    check_no_gradient("output_scale", output_scale)
     settings = Settings(
         neuron,
         tuple(params),
@@ -202,7 +204,8 @@ def neuron(
 
     Raises:
         TypeError: a dtype that is not served.
-        ValueError: an unknown neuron or surrogate, a state of another shape or device.
+        ValueError: an unknown neuron or surrogate, a state of another shape or device, a threshold
+            or scale that requires grad.
 
     >>> x = torch.tensor([[0.6], [0.6], [0.6]])
     >>> s, v, _, _ = neuron(x, neuron="if")

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
 from sj_kernels import _ext
 from sj_kernels.info import NEURONS, SURROGATES
 
@@ -45,6 +48,15 @@ def _numbers(argument: str, values: Sequence[float], names: tuple[str, ...], own
                 f"`{argument}` (={tuple(values)}) must hold numbers; {name} is a "
                 f"{type(value).__name__}."
             )
+
+
+def check_no_gradient(argument: str, value: float | Tensor | None) -> None:
+    """Raise where a gradient of `value` would be recorded: the kernels have none."""
+    if isinstance(value, Tensor) and value.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            f"`{argument}` requires grad, and the kernels have no gradient for it: pass "
+            f"`{argument}.detach()`, or use the torch backend."
+        )
 
 
 @lru_cache(maxsize=4096)
