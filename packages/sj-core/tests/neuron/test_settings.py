@@ -70,3 +70,23 @@ def test_a_leak_of_ones_own_is_not_passed_over(name):
 
     node = Leakless(tau=4.0, step_mode="m", backend=name)
     assert node(torch.full((4, 1), 0.5)).flatten().tolist() == [0.0, 1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,)])
+@pytest.mark.parametrize("name", ["torch", "auto", "native"])
+def test_threshold_that_requires_grad(name, shape):
+    """It is taken by its value, and gets no gradient, on every backend."""
+    if name == "native":
+        pytest.importorskip("sj_kernels")
+    node = neuron.LIFNode(step_mode="m", backend=name)
+    node.v_threshold = torch.full(shape, 0.7, requires_grad=True)
+    twin = neuron.LIFNode(v_threshold=0.7, step_mode="m", backend="torch")
+    x = 2 * torch.rand(5, 2, 3)
+    leaf, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    spikes, expected = node(leaf), twin(other)
+    assert torch.equal(spikes, expected)
+    assert spikes.any()
+    (spikes * x).sum().backward()
+    (expected * x).sum().backward()
+    torch.testing.assert_close(leaf.grad, other.grad)
+    assert node.v_threshold.grad is None

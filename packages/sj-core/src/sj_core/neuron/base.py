@@ -119,10 +119,12 @@ class BaseNode(SpikingNode):
 
     def native_threshold(self, x: Tensor, step_shape: torch.Size) -> float | Tensor:
         """The threshold that sj-kernels takes: a number, or one per channel (axis 1 of a step)."""
-        threshold: float | Tensor = self.v_threshold
-        if isinstance(threshold, Tensor) and threshold.numel() == 1:
-            return threshold.reshape(1)  # not float(): torch.compile could not trace it
-        return threshold
+        threshold = self.v_threshold
+        if not isinstance(threshold, Tensor):
+            return float(threshold)
+        threshold = threshold.detach()  # as on the torch backend: it gets no gradient
+        # of one element: not float(), which torch.compile could not trace
+        return threshold.reshape(1) if threshold.numel() == 1 else threshold
 
     def native_output_scale(self, x: Tensor, step_shape: torch.Size) -> float | Tensor | None:
         """The height of a spike that sj-kernels writes, as `native_threshold`; None: 1."""
