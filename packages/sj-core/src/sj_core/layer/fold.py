@@ -11,6 +11,8 @@ from torch import Tensor, fx, nn
 
 from sj_core import base
 
+_unsafe_view = torch.ops.aten._unsafe_view.default
+
 
 def fold_time(x_seq: Tensor) -> Tensor:
     """Merge the first two axes: ``[T, N, *]`` to ``[T * N, *]``.
@@ -109,7 +111,7 @@ class FoldTime(base.StepModule):
     def forward(self, input: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(input, fx.Proxy):
             return base.call_as_leaf(self, input, *args, **kwargs)  # type: ignore[arg-type]
-        one_step = self.step_mode == "s"
+        one_step = self._step_mode == "s"
         ranks = self._ranks_of_a_step if one_step else self._ranks_of_a_sequence
         if input.dim() not in ranks:
             raise ValueError(self._rank_message(input))
@@ -120,11 +122,16 @@ class FoldTime(base.StepModule):
     def sequence_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Fold, call torch's layer once, unfold."""
         y = super().forward(fold_time(x_seq), *args, **kwargs)  # type: ignore[misc]
-        in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
-        if not in_graph and isinstance(y, Tensor) and y.requires_grad and not y._is_view():
+        if (
+            not torch.compiler.is_compiling()
+            and isinstance(y, Tensor)
+            and y.requires_grad
+            and not y._is_view()
+            and not torch.jit.is_tracing()  # type: ignore[attr-defined]
+        ):
             # Nothing else holds this tensor, so its new shape need not be tracked as a view: a
             # residual `y += x` would pay for that, and FSDP2 would warn of it.
-            return torch.ops.aten._unsafe_view.default(y, (*x_seq.shape[:2], *y.shape[1:]))
+            return _unsafe_view(y, (*x_seq.shape[:2], *y.shape[1:]))
         return unfold_time(y, x_seq)
 
     def extra_repr(self) -> str:
