@@ -1,9 +1,10 @@
-"""Bars G1 and G2 of the fused neurons on a CUDA device; says so and stops without one.
+"""Bars G1 to G3 on a CUDA device; says so and stops without one.
 
     nox -s bench -- bench_gpu.py [--peers] [--json FILE]
 
 G1: bytes per second of LIF forward (x in, s out) and backward (grad_s and x in, grad_x out) against
 those of a device-to-device copy. G2 (`--peers`): time of spikingjelly's LIFNode over this one's.
+G3: a training step of the net of `bench_net.py` over that of its ReLU twin.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_net
 import torch
 
 from sj_core import neuron, surrogate
@@ -94,19 +96,27 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     args, _ = parser.parse_known_args()
     if not torch.cuda.is_available():
-        print("No CUDA device: G1 and G2 are not measured.")
+        print("No CUDA device: G1 to G3 are not measured.")
         return
     rows = [
         measure(shape, dtype, args.peers)
         for dtype in (torch.float32, torch.float16)
         for shape in SHAPES
     ]
+    nets = [
+        bench_net.row(64, channels_last, 20, "cuda", amp)
+        for amp in (False, True)
+        for channels_last in (False, True)
+    ]
     print(torch.cuda.get_device_name(), torch.__version__)
     print("G1: share of the copy's bandwidth, reach 0.85; G2: reach 1.3")
     for row in rows:
         print({key: round(v, 3) if isinstance(v, float) else v for key, v in row.items()})
+    print("G3: a training step of the SNN / of its ReLU twin, reach 1.1")
+    for row in nets:
+        print("  ".join(str(value) for value in row.values()))
     if args.json:
-        args.json.write_text(json.dumps(rows))
+        args.json.write_text(json.dumps({"neurons": rows, "nets": nets}))
 
 
 if __name__ == "__main__":

@@ -49,35 +49,46 @@ def lif() -> nn.Module:
     return neuron.LIFNode(detach_reset=True, surrogate_function=surrogate.ATan())
 
 
-def row(width: int, channels_last: bool, runs: int) -> dict[str, object]:
+def row(
+    width: int, channels_last: bool, runs: int, device: str = "cpu", amp: bool = False
+) -> dict[str, object]:
     torch.manual_seed(0)
-    snn, ann = net(layer, lif, width), net(nn, nn.ReLU, width)
+    snn, ann = (m.to(device) for m in (net(layer, lif, width), net(nn, nn.ReLU, width)))
     functional.set_step_mode(snn, "m")
-    x = torch.rand(T * BATCH, 3, 32, 32)
-    label = torch.randint(0, 10, (BATCH,))
+    x = torch.rand(T * BATCH, 3, 32, 32, device=device)
+    label = torch.randint(0, 10, (BATCH,), device=device)
     if channels_last:
         snn, ann = (m.to(memory_format=torch.channels_last) for m in (snn, ann))
         x = x.to(memory_format=torch.channels_last)
     x_seq = x.unflatten(0, (T, BATCH))
     optimizers = [torch.optim.SGD(m.parameters(), lr=0.01) for m in (snn, ann)]
+    scaler = torch.amp.GradScaler(device, enabled=amp and device == "cuda")
+
+    def now() -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
     def step(module: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor) -> float:
-        start = time.perf_counter()
+        start = now()
         optimizer.zero_grad()
-        out = module(images).view(T, BATCH, 10).mean(0)
-        nn.functional.cross_entropy(out, label).backward()
-        optimizer.step()
+        with torch.autocast(device, enabled=amp):
+            out = module(images).view(T, BATCH, 10).mean(0)
+            loss = nn.functional.cross_entropy(out, label)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         functional.reset_net(module)
-        return time.perf_counter() - start
+        return now() - start
 
     ratios = [
         step(snn, optimizers[0], x_seq) / step(ann, optimizers[1], x) for _ in range(runs + 2)
     ]
     return {
         "net": f"{width} and {2 * width} channels",
-        "layout": "channels-last" if channels_last else "contiguous",
+        "layout": ("channels-last" if channels_last else "contiguous") + (", AMP" if amp else ""),
         "ratio": round(statistics.median(ratios[2:]), 3),
-        "bar": 1.05,
+        "bar": 1.05 if device == "cpu" else 1.1,
     }
 
 
