@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from sj_kernels import launch
+from sj_kernels.geometry import known_geometry
 from sj_kernels.info import DTYPES
+from sj_kernels.layout import with_strides
 from sj_kernels.once import once
 
 if TYPE_CHECKING:
     from sj_kernels.ops import Plan
 
 Outputs = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+Steps = tuple[int, ...] | None  # strides of one step; None where all is contiguous
 
 _F64 = torch.float64
 _F32 = torch.float32
@@ -85,29 +88,39 @@ def _fused_backward(
 
 
 def simple(plan: Plan, x: Tensor, v: float | Tensor) -> Outputs | None:
-    """Run a plan of one state and one threshold on contiguous CPU tensors; None where it is not so.
+    """Run a plan of one state and one threshold on dense CPU tensors; None where it is not so.
 
     What costs here is not the kernel but every call from Python on the way to it.
     """
     dtype = x.dtype
-    if not (x.is_cpu and x.is_contiguous() and dtype in DTYPES) or x.numel() == 0:
+    if not (x.is_cpu and dtype in DTYPES) or x.numel() == 0:
         return None
+    steps = None
+    if not x.is_contiguous():
+        dense, g = known_geometry(x, plan.multi_step)
+        if dense is not x or g.x_step != g.n:
+            return None
+        steps = g.strides
     if isinstance(v, Tensor):
         shape = x.shape[1:] if plan.multi_step else x.shape
-        if v.shape != shape or not v.is_cpu or not v.is_contiguous():
+        if v.shape != shape or not v.is_cpu:
+            return None
+        if not v.is_contiguous() if steps is None else v.stride() != steps:
             return None
         if v.dtype is not (dtype if dtype is _F32 or dtype is _F64 else _F32):
             return None
         if _is_grad_enabled() and (x.requires_grad or v.requires_grad):
-            return (*_apply_simple(plan, x, v), None, None)
+            return (*_apply_simple(plan, x, v, steps), None, None)
     elif plan.multi_step and x.dim() == 0:
         return None
     elif _is_grad_enabled() and x.requires_grad:
-        return (*_apply_simple(plan, x, float(v)), None, None)
-    return (*_simple_forward(plan, x, v), None, None)
+        return (*_apply_simple(plan, x, float(v), steps), None, None)
+    return (*_simple_forward(plan, x, v, steps), None, None)
 
 
-def _simple_forward(plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, Tensor]:
+def _simple_forward(
+    plan: Plan, x: Tensor, v: float | Tensor, steps: Steps
+) -> tuple[Tensor, Tensor]:
     s = torch.empty_like(x)
     n = x.numel()
     T = 1
@@ -124,7 +137,10 @@ def _simple_forward(plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, T
         if plan.multi_step:
             T, *shape = x.shape
             n //= T
-            v_next = torch.empty(shape, dtype=state, device="cpu")
+            if steps is None:
+                v_next = torch.empty(shape, dtype=state, device="cpu")
+            else:
+                v_next = torch.empty_strided(shape, steps, dtype=state, device="cpu")
         else:
             v_next = torch.empty_like(x, dtype=state)
     plan.native.forward_cpu(
@@ -136,15 +152,17 @@ def _simple_forward(plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, T
 
 class _Simple(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, plan: Plan, x: Tensor, v: float | Tensor, steps: Steps
+    ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         if isinstance(v, Tensor):
             ctx.save_for_backward(x, v)
-            ctx.plan = (plan, 0.0)
+            ctx.plan = (plan, 0.0, steps)
         else:
             ctx.save_for_backward(x)
-            ctx.plan = (plan, v)
-        return _simple_forward(plan, x, v)
+            ctx.plan = (plan, v, steps)
+        return _simple_forward(plan, x, v, steps)
 
     @staticmethod
     def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
@@ -154,7 +172,7 @@ class _Simple(torch.autograd.Function):
 
 
 def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
-    plan, fill = ctx.plan
+    plan, fill, steps = ctx.plan
     saved = ctx.saved_tensors
     x = saved[0]
     v_at = g_v_at = 0
@@ -168,13 +186,17 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
     if g_s is None:
         g_s_at = 0
     else:
-        if not g_s.is_contiguous():
+        if steps is not None:
+            g_s = with_strides(g_s, x.stride())
+        elif not g_s.is_contiguous():
             g_s = g_s.contiguous()
         g_s_at = g_s.data_ptr()
     if g_v_next is None:
         g_v_next_at = 0
     else:
-        if not g_v_next.is_contiguous():
+        if steps is not None:
+            g_v_next = with_strides(g_v_next, steps)
+        elif not g_v_next.is_contiguous():
             g_v_next = g_v_next.contiguous()
         g_v_next_at = g_v_next.data_ptr()
     n = x.numel()
@@ -186,7 +208,7 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
         g_s_at, g_v_next_at, x.data_ptr(), v_at, fill, g_x.data_ptr(), g_v_at, T, n,
         DTYPES[x.dtype], torch.get_num_threads(),
     )  # fmt: skip
-    return None, g_x, g_v
+    return None, g_x, g_v, None
 
 
 # Without Function.apply around it, which looks for the transforms of torch.func: they have been
