@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kBlock = 1024;           // neurons of a block, at most;
 constexpr int64_t kRelayBlock = 4096;      // of a relay between memory and memory
-constexpr int64_t kAlign = 64;             // blocks start at multiples of it
+constexpr int64_t kAlign = kSum;           // blocks start at multiples of it
 constexpr int64_t kSerial = 32768;         // elements below which threads cost more than they give
 constexpr int64_t kAheadBytes = 12 << 10;  // how far reads run ahead of use
 constexpr int64_t kStreamBytes = 4 << 20;  // outputs that would only flush the caches
@@ -73,11 +73,11 @@ template <class R, class N, class Reset> struct Run {
     static constexpr bool kOneThreshold = !N::kNonlinear || N::kDecayGrad;
     static constexpr bool kFuseOne = kOneThreshold && sizeof(R) == 4;
     template <class Th> static constexpr bool kFuse = kFuseOne && std::is_same<Th, One<R>>::value;
-    // Strips and relays in backward: several steps of a neuron of one state at once.
-    static constexpr bool kManySteps = kFuseOne && !N::kNonlinear;
+    // Backward by relays, and by strips where 1/tau is not learnable: several steps at once.
+    static constexpr bool kStrips = kFuseOne && !N::kNonlinear;
 
     bool many_steps() const {
-        return kManySteps && !a.v_th_ptr && !a.scale_ptr && a.dtype == rows.native() &&
+        return kFuseOne && !a.v_th_ptr && !a.scale_ptr && a.dtype == rows.native() &&
                rows.stream == rows.direct && a.g_s && !a.g_v_seq &&
                (a.surrogate == Surrogate::ATan || a.surrogate == Surrogate::Sigmoid);
     }
@@ -152,20 +152,22 @@ template <class R, class N, class Reset> struct Run {
 
     // All blocks of [first, end), by strips or a relay.
     template <bool kDetach> void backward_many(int64_t first, int64_t end, R* buffers) const {
-        if constexpr (kManySteps) {
+        if constexpr (kFuseOne) {
             const auto go = [&](auto surrogate) {
                 using S = decltype(surrogate);
-                if (a.T > kStripSteps) {
-                    Relay<R, N, Reset, S>{a,           neuron,     reset,  surrogate,
-                                          rows.direct, plan.block, buffers}
+                if (a.T > kStripSteps || !kStrips) {
+                    Relay<R, N, Reset, S>{a,           neuron,     reset,   surrogate,
+                                          rows.direct, plan.block, buffers, partial}
                         .template backward<kDetach>(first, end);
                     return;
                 }
-                const Strips<R, N, Reset, S> strips{a, neuron, reset, surrogate, rows.direct};
-                const int64_t rest = first + (end - first) / strips.kWidth * strips.kWidth;
-                strips.template backward<kDetach>(first, rest);
-                if (rest < end)
-                    backward<kDetach>(rest, end - rest, end, One<R>{R(a.v_th)}, buffers);
+                if constexpr (kStrips) {
+                    const Strips<R, N, Reset, S> strips{a, neuron, reset, surrogate, rows.direct};
+                    const int64_t rest = first + (end - first) / strips.kWidth * strips.kWidth;
+                    strips.template backward<kDetach>(first, rest);
+                    if (rest < end)
+                        backward<kDetach>(rest, end - rest, end, One<R>{R(a.v_th)}, buffers);
+                }
             };
             a.surrogate == Surrogate::ATan ? go(ATan<R>(a.surrogate_p))
                                            : go(Sigmoid<R>(a.surrogate_p));
@@ -243,7 +245,7 @@ template <class R, class N, class Reset> struct Run {
         }
         finish(a.g_v, first, g_v, n);
         if (N::kTwoStates) finish(a.g_w, first, g_w, n);
-        if (N::kDecayGrad) sum_decay(first, acc, n);
+        if (N::kDecayGrad) decay_sums(acc, n, partial + first / kSum);
     }
 
     static void start(const void* gradient, int64_t first, R* row, int64_t n) {
@@ -256,15 +258,6 @@ template <class R, class N, class Reset> struct Run {
     static void finish(void* gradient, int64_t first, const R* row, int64_t n) {
         if (gradient)
             std::memcpy(static_cast<R*>(gradient) + first, row, std::size_t(n) * sizeof(R));
-    }
-
-    // One sum per kAlign neurons, whatever the blocks: the result does not depend on the threads.
-    void sum_decay(int64_t first, const R* acc, int64_t n) const {
-        for (int64_t i = 0; i < n; i += kAlign) {
-            double sum = 0;
-            for (int64_t j = i; j < n && j < i + kAlign; ++j) sum += double(acc[j]);
-            partial[(first + i) / kAlign] = sum;
-        }
     }
 
     // Calls body(first, n, threshold) for the blocks [begin, end).
@@ -341,7 +334,7 @@ template <class R> void forward_as(const NeuronArgs& a) {
 template <class R> void backward_as(const NeuronArgs& a) {
     double p[8];
     read_parameters<R>(a, p);
-    const int64_t sums = a.g_decay ? (a.n + kAlign - 1) / kAlign : 0;
+    const int64_t sums = a.g_decay ? (a.n + kSum - 1) / kSum : 0;
     double* partials = static_cast<double*>(a.partial);
     dispatch_neuron<R>(a, p, a.g_decay != nullptr, [&](const auto& neuron) {
         using N = std::decay_t<decltype(neuron)>;

@@ -128,6 +128,17 @@ inline void back_row(const N neuron, const Reset reset, Th th, R scale, const R*
     });
 }
 
+constexpr int64_t kSum = 64;  // neurons of one sum
+
+// One sum per kSum neurons, whatever the blocks: the result does not depend on the threads.
+template <class R> inline void decay_sums(const R* acc, int64_t n, double* sums) {
+    for (int64_t i = 0; i < n; i += kSum) {
+        double sum = 0;
+        for (int64_t j = i; j < n && j < i + kSum; ++j) sum += double(acc[j]);
+        sums[i / kSum] = sum;
+    }
+}
+
 template <class R> inline void scale_row(const R* a, const R* b, R* product, int64_t n) {
     SJ_LOOP
     for (int64_t i = 0; i < n; ++i) product[i] = a[i] * b[i];
