@@ -1,0 +1,78 @@
+#pragma once
+// All time steps of a block, forward.
+
+#include "run.hpp"
+
+namespace sj {
+inline namespace SJ_ABI {
+
+template <class R, class N, class Reset> struct Forward : Run<R, N, Reset> {
+    using Base = Run<R, N, Reset>;
+    using Base::a;
+    using Base::neuron;
+    using Base::plan;
+    using Base::reset;
+    using Base::rows;
+
+    Forward(const NeuronArgs& args, const N& n) : Base(args, n, args.s) { this->divide(kBlock); }
+
+    static void range(void* self, int64_t begin, int64_t end) {
+        const Forward& run = *static_cast<const Forward*>(self);
+        Scratch scratch(std::size_t(13 * run.plan.block) * sizeof(R));
+        R* buffers = static_cast<R*>(scratch.data());
+        const int64_t stop = run.neurons(end);
+        run.blocks(begin, stop, buffers, [&](int64_t first, int64_t n, auto th) {
+            run.block(first, n, stop, th, buffers);
+        });
+        if (run.rows.stream) stream_fence();
+    }
+
+  private:
+    template <class Th> void block(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
+        const int64_t b = plan.block;
+        R *x_buffer = buffers, *s_buffer = buffers + b, *fill = buffers + 2 * b;
+        R *w_fill = buffers + 3 * b, *scales = buffers + 4 * b;
+        if (a.scale_ptr) channel_row(static_cast<const R*>(a.scale_ptr), a, first, scales, n);
+        // A large state passes the caches too: it is carried in a buffer and written once.
+        R* v_next = rows.stream ? fill : static_cast<R*>(a.v_next) + first;
+        R* w_next = nullptr;
+        if (N::kTwoStates) w_next = rows.stream ? w_fill : static_cast<R*>(a.w_next) + first;
+        const R* v = this->initial(a.v, a.v_fill, first, fill, n);
+        const R* w = N::kTwoStates ? this->initial(a.w, a.w_fill, first, w_fill, n) : nullptr;
+        for (int64_t t = 0; t < a.T; ++t) {
+            const int64_t at = t * a.n + first;
+            const int64_t k = t + this->ahead;
+            const Ahead next{k < a.T ? this->row(a.x, a.x_step, k, first, end)
+                                     : this->row(a.x, a.x_step, k - a.T, first + b, end),
+                             rows.size(), n};
+            const R* x = rows.load(a.x, t * a.x_step + first, x_buffer, n);
+            R* s = rows.target(a.s, at, s_buffer);
+            const auto fire = [&](auto scale) {
+                fire_row(neuron, reset, th, scale, x, v, w, v_next, w_next, s, rows.direct, n,
+                         next);
+            };
+            if constexpr (std::is_same<Th, Each<R>>::value) {
+                a.scale_ptr ? fire(Each<R>{scales}) : fire(One<R>{R(a.scale)});
+            } else {
+                fire(One<R>{R(a.scale)});
+            }
+            v = v_next;
+            w = w_next;
+            rows.store(a.s, at, s, n);
+            if (a.v_seq) {
+                R* to = static_cast<R*>(a.v_seq) + at;
+                if (rows.stream)
+                    stream_row(v, to, n);
+                else
+                    std::memcpy(to, v, std::size_t(n) * sizeof(R));
+            }
+        }
+        if (rows.stream) {
+            stream_row(v_next, static_cast<R*>(a.v_next) + first, n);
+            if (N::kTwoStates) stream_row(w_next, static_cast<R*>(a.w_next) + first, n);
+        }
+    }
+};
+
+}  // namespace SJ_ABI
+}  // namespace sj
