@@ -16,6 +16,9 @@
 #include <dlfcn.h>
 #include <unistd.h>
 #endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace sj {
 namespace {
@@ -137,6 +140,19 @@ int64_t find_cache_share() {
 int64_t cache_share() {
     static const int64_t share = find_cache_share();
     return share;
+}
+
+void want_huge_pages(void* data, int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr uintptr_t kPage = uintptr_t(2) << 20;
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(data), end = begin + uintptr_t(bytes);
+    const uintptr_t from = (begin + kPage - 1) / kPage * kPage, to = end / kPage * kPage;
+    // A hint: where it is refused, nothing changes.
+    if (from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);
+#else
+    (void)data;
+    (void)bytes;
+#endif
 }
 
 Scratch::Scratch(std::size_t bytes) {

@@ -40,7 +40,7 @@ template <class R, class N, class Reset> struct Run {
     int64_t ahead;
 
     // `out` is the large output.
-    Run(const NeuronArgs& args, const N& n, const void* out)
+    Run(const NeuronArgs& args, const N& n, void* out)
         : a(args),
           neuron(n),
           reset{R(args.v_reset)} {
@@ -48,6 +48,7 @@ template <class R, class N, class Reset> struct Run {
         rows.stream = a.T * a.n * rows.size() >= kStreamBytes;
         rows.direct = rows.stream && a.dtype == rows.native() && on_line(out) &&
                       a.n * rows.size() % kLine == 0;
+        if (rows.stream) want_huge_pages(out, a.T * a.n * rows.size());
     }
 
     // Blocks of `block` neurons at most.
