@@ -4,7 +4,7 @@ import pytest
 import torch
 from kernels_reference import NEURON_PARAMS, SURROGATE_PARAMS
 
-from sj_kernels import launch, ops
+from sj_kernels import _plan, launch, ops
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def both(monkeypatch):
     def run(function):
         first = function()
         monkeypatch.setattr(launch, "_place", lambda x: (launch._CUDA_ON_HOST, 0))
-        monkeypatch.setattr(ops, "simple", lambda *_: None)
+        monkeypatch.setattr(_plan, "simple", lambda *_: None)
         second = function()
         monkeypatch.undo()
         return first, second

@@ -14,10 +14,9 @@ from sj_kernels.layout import with_strides
 from sj_kernels.once import once
 
 if TYPE_CHECKING:
-    from sj_kernels.ops import Plan
+    from sj_kernels._plan import Plan
 
 Outputs = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
-Steps = tuple[int, ...] | None  # strides of one step; None where all is contiguous
 
 _F64 = torch.float64
 _F32 = torch.float32
@@ -95,32 +94,29 @@ def simple(plan: Plan, x: Tensor, v: float | Tensor) -> Outputs | None:
     dtype = x.dtype
     if not (x.is_cpu and dtype in DTYPES) or x.numel() == 0:
         return None
-    steps = None
     if not x.is_contiguous():
         dense, g = known_geometry(x, plan.multi_step)
         if dense is not x or g.x_step != g.n:
             return None
-        steps = g.strides
+        plan = plan.laid_out(g.strides)
     if isinstance(v, Tensor):
         shape = x.shape[1:] if plan.multi_step else x.shape
         if v.shape != shape or not v.is_cpu:
             return None
-        if not v.is_contiguous() if steps is None else v.stride() != steps:
+        if not v.is_contiguous() if plan.steps is None else v.stride() != plan.steps:
             return None
         if v.dtype is not (dtype if dtype is _F32 or dtype is _F64 else _F32):
             return None
         if _is_grad_enabled() and (x.requires_grad or v.requires_grad):
-            return (*_apply_simple(plan, x, v, steps), None, None)
+            return (*_apply_simple(plan, x, v), None, None)
     elif plan.multi_step and x.dim() == 0:
         return None
     elif _is_grad_enabled() and x.requires_grad:
-        return (*_apply_simple(plan, x, float(v), steps), None, None)
-    return (*_simple_forward(plan, x, v, steps), None, None)
+        return (*_apply_simple(plan, x, float(v)), None, None)
+    return (*_simple_forward(plan, x, v), None, None)
 
 
-def _simple_forward(
-    plan: Plan, x: Tensor, v: float | Tensor, steps: Steps
-) -> tuple[Tensor, Tensor]:
+def _simple_forward(plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, Tensor]:
     s = torch.empty_like(x)
     n = x.numel()
     T = 1
@@ -137,10 +133,10 @@ def _simple_forward(
         if plan.multi_step:
             T, *shape = x.shape
             n //= T
-            if steps is None:
+            if plan.steps is None:
                 v_next = torch.empty(shape, dtype=state, device="cpu")
             else:
-                v_next = torch.empty_strided(shape, steps, dtype=state, device="cpu")
+                v_next = torch.empty_strided(shape, plan.steps, dtype=state, device="cpu")
         else:
             v_next = torch.empty_like(x, dtype=state)
     plan.native.forward_cpu(
@@ -152,17 +148,15 @@ def _simple_forward(
 
 class _Simple(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, plan: Plan, x: Tensor, v: float | Tensor, steps: Steps
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         if isinstance(v, Tensor):
             ctx.save_for_backward(x, v)
-            ctx.plan = (plan, 0.0, steps)
+            ctx.plan = (plan, 0.0)
         else:
             ctx.save_for_backward(x)
-            ctx.plan = (plan, v, steps)
-        return _simple_forward(plan, x, v, steps)
+            ctx.plan = (plan, v)
+        return _simple_forward(plan, x, v)
 
     @staticmethod
     def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
@@ -172,7 +166,7 @@ class _Simple(torch.autograd.Function):
 
 
 def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
-    plan, fill, steps = ctx.plan
+    plan, fill = ctx.plan
     saved = ctx.saved_tensors
     x = saved[0]
     v_at = g_v_at = 0
@@ -186,7 +180,7 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
     if g_s is None:
         g_s_at = 0
     else:
-        if steps is not None:
+        if plan.steps is not None:
             g_s = with_strides(g_s, x.stride())
         elif not g_s.is_contiguous():
             g_s = g_s.contiguous()
@@ -194,8 +188,8 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
     if g_v_next is None:
         g_v_next_at = 0
     else:
-        if steps is not None:
-            g_v_next = with_strides(g_v_next, steps)
+        if plan.steps is not None:
+            g_v_next = with_strides(g_v_next, plan.steps)
         elif not g_v_next.is_contiguous():
             g_v_next = g_v_next.contiguous()
         g_v_next_at = g_v_next.data_ptr()
@@ -208,7 +202,7 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
         g_s_at, g_v_next_at, x.data_ptr(), v_at, fill, g_x.data_ptr(), g_v_at, T, n,
         DTYPES[x.dtype], torch.get_num_threads(),
     )  # fmt: skip
-    return None, g_x, g_v, None
+    return None, g_x, g_v
 
 
 # Without Function.apply around it, which looks for the transforms of torch.func: they have been

@@ -10,104 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _are_functorch_transforms_active, _len_torch_dispatch_stack
 
 from sj_kernels import registration as registration  # defines torch.ops.sj
-from sj_kernels.eager import fused, simple
-from sj_kernels.settings import Settings, check_no_gradient, native
-from sj_kernels.transforms import functional
+from sj_kernels._plan import Plan
+from sj_kernels.settings import Settings, check_no_gradient
 
-_PLAIN = (Tensor, torch.nn.Parameter)
-_PLANS: dict[tuple[Any, ...], "Plan"] = {}
-
-
-class Plan:
-    """A neuron's settings, checked once: call it with `(x, v, w, decay)` at every step.
-
-    Arguments and returns of a call are those of `neuron`. Make it with `plan`.
-    """
-
-    __slots__ = ("is_simple", "multi_step", "native", "scale", "settings", "threshold")
-
-    def __init__(self, settings: Settings, threshold: Tensor | None, scale: Tensor | None) -> None:
-        self.settings = settings
-        self.threshold = threshold
-        self.scale = scale
-        self.multi_step = settings.multi_step
-        self.is_simple = (
-            settings.neuron in ("if", "lif", "qif", "eif")
-            and not settings.store_v_seq
-            and threshold is None
-            and scale is None
-        )
-        # Under torch.compile the op's fake kernel checks.
-        self.native: Any = None if torch.compiler.is_compiling() else native(settings)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Plan, (self.settings, self.threshold, self.scale)
-
-    def __repr__(self) -> str:
-        return f"Plan({self.settings})"
-
-    def __call__(
-        self,
-        x: Tensor,
-        v: float | Tensor = 0.0,
-        w: float | Tensor | None = None,
-        decay: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        if torch.compiler.is_compiling():
-            return self._registered(x, v, w, decay)
-        if _are_functorch_transforms_active():
-            return functional(self, x, _number(v), _number(w), decay)
-        return self.eager(x, v, w, decay)
-
-    def eager(
-        self,
-        x: Tensor,
-        v: float | Tensor,
-        w: float | Tensor | None,
-        decay: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Call the plan where neither torch.compile nor torch.func is at work."""
-        if type(x) not in _PLAIN or _len_torch_dispatch_stack() or x.is_meta:
-            return self._registered(x, v, w, decay)
-        if self.is_simple and w is None and decay is None:
-            outputs = simple(self, x, v)
-            if outputs is not None:
-                return outputs
-        if x.device.type not in ("cpu", "cuda"):
-            raise ValueError(f"`x` (on {x.device}) must be on a CPU or a CUDA device.")
-        return fused(self, x, _number(v), _number(w), decay)
-
-    def _registered(
-        self,
-        x: Tensor,
-        v: float | Tensor,
-        w: float | Tensor | None,
-        decay: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        s, v_next, w_next, v_seq = torch.ops.sj.neuron_forward(
-            x,
-            v if isinstance(v, Tensor) else None,
-            0.0 if isinstance(v, Tensor) else float(v),
-            w if isinstance(w, Tensor) else None,
-            0.0 if w is None or isinstance(w, Tensor) else float(w),
-            decay,
-            self.threshold,
-            self.scale,
-            *self.settings,
-        )
-        return (
-            s,
-            v_next,
-            w_next if self.settings.neuron == "izhikevich" else None,
-            v_seq if self.settings.store_v_seq else None,
-        )
-
-
-def _number(value: float | Tensor | None) -> float | Tensor | None:
-    return value if value is None or isinstance(value, Tensor) else float(value)
+_PLANS: dict[tuple[Any, ...], Plan] = {}
 
 
 def plan(

@@ -15,7 +15,7 @@ from sj_kernels import launch
 from sj_kernels.once import MESSAGE
 
 if TYPE_CHECKING:
-    from sj_kernels.ops import Plan
+    from sj_kernels._plan import Plan
 
 Tensors = tuple[Tensor | None, ...]
 
