@@ -60,7 +60,14 @@ class _Tracer(fx.Tracer):
                 args += [self._input(f"{p.name}_{i}") for i in range(more)]
             elif p.kind is p.KEYWORD_ONLY and p.default is p.empty:
                 named[p.name] = self._input(p.name)
-        return functools.partial(root_fn, **named), args
+        if not named:
+            return root_fn, args
+
+        @functools.wraps(root_fn)
+        def call(*args: Any) -> Any:
+            return root_fn(*args, **named)
+
+        return call, args
 
     def _input(self, name: str) -> fx.Proxy:
         return self.create_proxy("placeholder", name, (), {})

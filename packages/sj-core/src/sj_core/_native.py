@@ -131,8 +131,8 @@ def run_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor:
             state = node.memory_like(name, first)
         states[index] = state
     spike, v, w, v_seq = _plan(node, x, multi_step)(x, *states, node.native_decay(x))
-    for name, value in zip(node.native_memories, (v, w), strict=False):
-        setattr(node, name, value)
+    for index, name in enumerate(node.native_memories):
+        setattr(node, name, w if index else v)
     if v_seq is not None:
         node.v_seq = v_seq
     return spike  # type: ignore[no-any-return]

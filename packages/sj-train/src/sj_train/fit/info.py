@@ -31,6 +31,8 @@ def collect() -> dict[str, Any]:
 
 
 def _version(name: str) -> str | None:
+    if name == "torch":
+        return str(torch.__version__)  # names the build too, as in 2.6.0+cu124
     try:
         return version(name)
     except PackageNotFoundError:
