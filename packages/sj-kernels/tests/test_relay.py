@@ -27,7 +27,7 @@ def gradients(x, v, neuron, surrogate, v_reset, detach_reset):
 @pytest.mark.parametrize(
     ("T", "n"),
     [
-        *[(1, 70), (2, 900), (5, 63), (6, 1100)],
+        *[(1, 70), (2, 900), (3, 65), (4, 2**14 + 1), (5, 63), (6, 1100)],
         *[(9, 2**14 + 1), (64, 5000), (2001, 200), (7, 2**18 + 16)],
     ],
 )
@@ -63,3 +63,24 @@ def test_threads_and_repeats(threads, neuron):
     copied = gradients(x.contiguous(), torch.zeros(9000), neuron, "ATan", 0.0, True)
     assert all(torch.equal(a, b) for a, b in zip(repeated[:2], copied[:2], strict=True))
     assert repeated[2] == copied[2]
+
+
+@pytest.mark.parametrize("T", [2, 4])
+@pytest.mark.parametrize("neuron", ["if", "lif", "plif"])
+def test_steps_that_lie_far_apart(neuron, T):
+    """Rows of 8 MiB and more take another path than their halves: the same gradients."""
+    n, half = 2**21 + 80, 2**20
+    generator = torch.Generator().manual_seed(T)
+    x = torch.randn(T, n, generator=generator) + 0.3
+    g = torch.randn(T, n, generator=generator)
+
+    def run(part):
+        leaf = x[:, part].contiguous().requires_grad_()
+        decay = torch.tensor([0.4]) if neuron == "plif" else None
+        s = ops.neuron(leaf, neuron=neuron, params=NEURON_PARAMS[neuron], decay=decay)[0]
+        s.backward(g[:, part].contiguous())
+        return leaf.grad
+
+    whole = run(slice(None))
+    assert torch.equal(whole, torch.cat([run(slice(half)), run(slice(half, None))], 1))
+    assert whole.count_nonzero() > x.numel() / 2

@@ -9,7 +9,8 @@
 namespace sj {
 inline namespace SJ_ABI {
 
-constexpr int64_t kRelayBlock = 4096;  // neurons of a block of a relay between memory and memory
+constexpr int64_t kRelayBlock = 8192;   // neurons of a block of a relay between memory and memory
+constexpr int64_t kStripRow = 8 << 20;  // bytes between steps from which strips are faster
 
 template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
     using Base = Run<R, N, Reset>;
@@ -51,8 +52,14 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
     }
 
   private:
-    // Backward by relays, and by strips where 1/tau is not learnable: several steps at once.
+    // Backward by relays, and by strips where 1/tau is not learnable: several steps at once. Strips
+    // of a few steps gain 10 % between memory and memory where these lie far apart, and lose up to
+    // half where they do not.
     static constexpr bool kStrips = kFuseOne && !N::kNonlinear;
+    bool by_strips() const {
+        const bool far = a.n * int64_t(sizeof(R)) >= kStripRow;
+        return kStrips && (a.T == 1 || (far && a.T <= kStripSteps));
+    }
 
     bool many_steps() const {
         return kFuseOne && !a.v_th_ptr && !a.scale_ptr && a.dtype == rows.native() &&
@@ -74,7 +81,7 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
         if constexpr (kFuseOne) {
             const auto go = [&](auto surrogate) {
                 using S = decltype(surrogate);
-                if (a.T > kStripSteps || !kStrips) {
+                if (!by_strips()) {
                     Relay<R, N, Reset, S>{a,           neuron,     reset,   surrogate,
                                           rows.direct, plan.block, buffers, partial}
                         .template backward<kDetach>(first, end);
