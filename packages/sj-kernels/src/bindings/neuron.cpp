@@ -102,33 +102,27 @@ class Neuron {
         a.g_w = out(g_w);
         a.scratch = out(scratch);
         a.partial = out(partial);
-        double g_decay = 0;
-        if (want_decay) a.g_decay = &g_decay;
-        std::vector<double> sums;
-        if (want_decay && device == kCpu) {
-            sums.resize(std::size_t((n + 63) / 64));
-            a.partial = sums.data();
-        }
-        run(a, driver(device).backward);
-        return g_decay;
+        return run_backward(a, want_decay, driver(device));
     }
 
     // The common case, with as few arguments as can be: on the CPU, one state, one threshold.
-    void forward_cpu(uintptr_t x, uintptr_t v, double v_fill, uintptr_t s, uintptr_t v_next,
-                     int64_t T, int64_t n, int dtype, int threads) const {
+    void forward_cpu(uintptr_t x, uintptr_t v, double v_fill, uintptr_t decay, uintptr_t s,
+                     uintptr_t v_next, int64_t T, int64_t n, int dtype, int threads) const {
         NeuronArgs a = args_;
         sizes(a, T, n, 1, 1, dtype, threads, kCpu, 0);
         a.x = in(x);
         a.v = in(v);
         a.v_fill = v_fill;
+        a.decay_ptr = in(decay);
         a.s = out(s);
         a.v_next = out(v_next);
         run(a, cpu().forward);
     }
 
-    void backward_cpu(uintptr_t g_s, uintptr_t g_v_next, uintptr_t x, uintptr_t v, double v_fill,
-                      uintptr_t g_x, uintptr_t g_v, int64_t T, int64_t n, int dtype,
-                      int threads) const {
+    // Returns the gradient of a learnable 1/tau.
+    double backward_cpu(uintptr_t g_s, uintptr_t g_v_next, uintptr_t x, uintptr_t v, double v_fill,
+                        uintptr_t decay, bool want_decay, uintptr_t g_x, uintptr_t g_v, int64_t T,
+                        int64_t n, int dtype, int threads) const {
         NeuronArgs a = args_;
         sizes(a, T, n, 1, 1, dtype, threads, kCpu, 0);
         a.g_s = in(g_s);
@@ -136,13 +130,26 @@ class Neuron {
         a.x = in(x);
         a.v = in(v);
         a.v_fill = v_fill;
+        a.decay_ptr = in(decay);
         a.g_x = out(g_x);
         a.g_v = out(g_v);
-        run(a, cpu().backward);
+        return run_backward(a, want_decay, cpu());
     }
 
   private:
     NeuronArgs args_;
+
+    static double run_backward(NeuronArgs& a, bool want_decay, const Driver& driver) {
+        double g_decay = 0;
+        if (want_decay) a.g_decay = &g_decay;
+        std::vector<double> sums;
+        if (want_decay && a.device == kCpu) {
+            sums.resize(std::size_t((a.n + 63) / 64));
+            a.partial = sums.data();
+        }
+        run(a, driver.backward);
+        return g_decay;
+    }
 
     static void sizes(NeuronArgs& a, int64_t T, int64_t n, int64_t channels, int64_t inner,
                       int dtype, int threads, int device, uintptr_t stream) {

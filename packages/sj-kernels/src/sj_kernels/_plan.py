@@ -20,7 +20,8 @@ class Plan:
     """
 
     __slots__ = (
-        "is_simple", "layouts", "multi_step", "native", "scale", "settings", "steps", "threshold",
+        "is_simple", "layouts", "learnable", "multi_step", "native", "scale", "settings", "steps",
+        "threshold",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, threshold: Tensor | None, scale: Tensor | None) -> None:
@@ -32,11 +33,12 @@ class Plan:
         self.steps: tuple[int, ...] | None = None
         self.layouts: dict[tuple[int, ...], Plan] = {}
         self.is_simple = (
-            settings.neuron in ("if", "lif", "qif", "eif")
+            settings.neuron in ("if", "lif", "plif", "qif", "eif")
             and not settings.store_v_seq
             and threshold is None
             and scale is None
         )
+        self.learnable = settings.neuron == "plif"
         # Under torch.compile the op's fake kernel checks.
         self.native: Any = None if torch.compiler.is_compiling() else native(settings)
 
@@ -79,8 +81,8 @@ class Plan:
         """Call the plan where neither torch.compile nor torch.func is at work."""
         if type(x) not in _PLAIN or _len_torch_dispatch_stack() or x.is_meta:
             return self._registered(x, v, w, decay)
-        if self.is_simple and w is None and decay is None:
-            outputs = simple(self, x, v)
+        if self.is_simple and w is None:
+            outputs = simple(self, x, v, decay)
             if outputs is not None:
                 return outputs
         if x.device.type not in ("cpu", "cuda"):

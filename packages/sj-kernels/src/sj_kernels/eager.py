@@ -86,7 +86,7 @@ def _fused_backward(
     return None, g_x, g_v, g_w, g_decay
 
 
-def simple(plan: Plan, x: Tensor, v: float | Tensor) -> Outputs | None:
+def simple(plan: Plan, x: Tensor, v: float | Tensor, decay: Tensor | None) -> Outputs | None:
     """Run a plan of one state and one threshold on dense CPU tensors; None where it is not so.
 
     What costs here is not the kernel but every call from Python on the way to it.
@@ -99,6 +99,7 @@ def simple(plan: Plan, x: Tensor, v: float | Tensor) -> Outputs | None:
         if dense is not x or g.x_step != g.n:
             return None
         plan = plan.laid_out(g.strides)
+    wants_grad = x.requires_grad
     if isinstance(v, Tensor):
         shape = x.shape[1:] if plan.multi_step else x.shape
         if v.shape != shape or not v.is_cpu:
@@ -107,16 +108,27 @@ def simple(plan: Plan, x: Tensor, v: float | Tensor) -> Outputs | None:
             return None
         if v.dtype is not (dtype if dtype is _F32 or dtype is _F64 else _F32):
             return None
-        if _is_grad_enabled() and (x.requires_grad or v.requires_grad):
-            return (*_apply_simple(plan, x, v), None, None)
+        wants_grad = wants_grad or v.requires_grad
     elif plan.multi_step and x.dim() == 0:
         return None
-    elif _is_grad_enabled() and x.requires_grad:
-        return (*_apply_simple(plan, x, float(v)), None, None)
-    return (*_simple_forward(plan, x, v), None, None)
+    else:
+        v = float(v)
+    if decay is not None:
+        if not (plan.learnable and decay.is_cpu and decay.numel() == 1):
+            return None
+        if decay.dtype is not (dtype if dtype is _F32 or dtype is _F64 else _F32):
+            return None
+        wants_grad = wants_grad or decay.requires_grad
+    elif plan.learnable:
+        return None
+    if wants_grad and _is_grad_enabled():
+        return (*_apply_simple(plan, x, v, decay), None, None)
+    return (*_simple_forward(plan, x, v, decay), None, None)
 
 
-def _simple_forward(plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, Tensor]:
+def _simple_forward(
+    plan: Plan, x: Tensor, v: float | Tensor, decay: Tensor | None
+) -> tuple[Tensor, Tensor]:
     s = torch.empty_like(x)
     n = x.numel()
     T = 1
@@ -140,23 +152,25 @@ def _simple_forward(plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, T
         else:
             v_next = torch.empty_like(x, dtype=state)
     plan.native.forward_cpu(
-        x.data_ptr(), at, fill, s.data_ptr(), v_next.data_ptr(), T, n, DTYPES[dtype],
-        torch.get_num_threads(),
+        x.data_ptr(), at, fill, 0 if decay is None else decay.data_ptr(),
+        s.data_ptr(), v_next.data_ptr(), T, n, DTYPES[dtype], torch.get_num_threads(),
     )  # fmt: skip
     return s, v_next
 
 
 class _Simple(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, plan: Plan, x: Tensor, v: float | Tensor, decay: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         if isinstance(v, Tensor):
-            ctx.save_for_backward(x, v)
+            ctx.save_for_backward(x, decay, v)
             ctx.plan = (plan, 0.0)
         else:
-            ctx.save_for_backward(x)
+            ctx.save_for_backward(x, decay)
             ctx.plan = (plan, v)
-        return _simple_forward(plan, x, v)
+        return _simple_forward(plan, x, v, decay)
 
     @staticmethod
     def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
@@ -168,13 +182,13 @@ class _Simple(torch.autograd.Function):
 def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
     plan, fill = ctx.plan
     saved = ctx.saved_tensors
-    x = saved[0]
+    x, decay = saved[:2]
     v_at = g_v_at = 0
     g_v = None
-    if len(saved) == 2:
-        v_at = saved[1].data_ptr()
+    if len(saved) == 3:
+        v_at = saved[2].data_ptr()
         if ctx.needs_input_grad[2]:
-            g_v = torch.empty_like(saved[1])
+            g_v = torch.empty_like(saved[2])
             g_v_at = g_v.data_ptr()
     g_x = torch.empty_like(x)
     if g_s is None:
@@ -198,11 +212,13 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
     if plan.multi_step:
         T = x.shape[0]
         n //= T
-    plan.native.backward_cpu(
-        g_s_at, g_v_next_at, x.data_ptr(), v_at, fill, g_x.data_ptr(), g_v_at, T, n,
+    learns = ctx.needs_input_grad[3]
+    g_decay = plan.native.backward_cpu(
+        g_s_at, g_v_next_at, x.data_ptr(), v_at, fill,
+        0 if decay is None else decay.data_ptr(), learns, g_x.data_ptr(), g_v_at, T, n,
         DTYPES[x.dtype], torch.get_num_threads(),
     )  # fmt: skip
-    return None, g_x, g_v
+    return None, g_x, g_v, torch.full_like(decay, g_decay) if learns else None
 
 
 # Without Function.apply around it, which looks for the transforms of torch.func: they have been
