@@ -1,7 +1,7 @@
 #pragma once
-// Backward over few time steps: strips of a few cache lines, each through all steps at once, so that
-// reads and streamed writes alternate finely and the history stays in registers and L1: a quarter
-// less time than by rows where memory sets the pace. More steps take the rows of rows.hpp.
+// Backward over a single step, or over few whose rows lie far apart: strips of a few cache lines,
+// each through all steps at once, so that reads and streamed writes alternate finely and the history
+// stays in registers and L1. All else takes the relay, or rows.
 
 #include "rows.hpp"
 
