@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 Outputs = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 
-_F64 = torch.float64
-_F32 = torch.float32
+# Looked up once: a call pays for every attribute of a module.
+_F32, _F64 = torch.float32, torch.float64
 _is_grad_enabled = torch.is_grad_enabled
+_empty, _empty_like = torch.empty, torch.empty_like
+_threads = torch.get_num_threads
 
 
 def _split(value: float | Tensor | None) -> tuple[float, Tensor | None]:
@@ -119,22 +121,25 @@ def simple(plan: Plan, x: Tensor, v: float | Tensor, decay: Tensor | None) -> Ou
         if decay.dtype is not (dtype if dtype is _F32 or dtype is _F64 else _F32):
             return None
         wants_grad = wants_grad or decay.requires_grad
-    elif plan.learnable:
+        if wants_grad and _is_grad_enabled():
+            return (*_apply_learnable(plan, x, v, decay), None, None)
+        return (*_simple_forward(plan, x, v, decay.data_ptr()), None, None)
+    if plan.learnable:
         return None
     if wants_grad and _is_grad_enabled():
-        return (*_apply_simple(plan, x, v, decay), None, None)
-    return (*_simple_forward(plan, x, v, decay), None, None)
+        return (*_apply_simple(plan, x, v), None, None)
+    return (*_simple_forward(plan, x, v), None, None)
 
 
 def _simple_forward(
-    plan: Plan, x: Tensor, v: float | Tensor, decay: Tensor | None
+    plan: Plan, x: Tensor, v: float | Tensor, decay_at: int = 0
 ) -> tuple[Tensor, Tensor]:
-    s = torch.empty_like(x)
+    s = _empty_like(x)
     n = x.numel()
     T = 1
     dtype = x.dtype
     if isinstance(v, Tensor):
-        v_next = torch.empty_like(v)
+        v_next = _empty_like(v)
         fill, at = 0.0, v.data_ptr()
         if plan.multi_step:
             T = x.shape[0]
@@ -146,51 +151,69 @@ def _simple_forward(
             T, *shape = x.shape
             n //= T
             if plan.steps is None:
-                v_next = torch.empty(shape, dtype=state, device="cpu")
+                v_next = _empty(shape, dtype=state, device="cpu")
             else:
                 v_next = torch.empty_strided(shape, plan.steps, dtype=state, device="cpu")
         else:
-            v_next = torch.empty_like(x, dtype=state)
+            v_next = _empty_like(x, dtype=state)
     plan.native.forward_cpu(
-        x.data_ptr(), at, fill, 0 if decay is None else decay.data_ptr(),
-        s.data_ptr(), v_next.data_ptr(), T, n, DTYPES[dtype], torch.get_num_threads(),
+        x.data_ptr(), at, fill, decay_at, s.data_ptr(), v_next.data_ptr(), T, n, DTYPES[dtype],
+        _threads(),
     )  # fmt: skip
     return s, v_next
 
 
 class _Simple(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, plan: Plan, x: Tensor, v: float | Tensor, decay: Tensor | None
+    def forward(ctx: Any, plan: Plan, x: Tensor, v: float | Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        if isinstance(v, Tensor):
+            ctx.save_for_backward(x, v)
+            ctx.plan = (plan, 0.0)
+        else:
+            ctx.save_for_backward(x)
+            ctx.plan = (plan, v)
+        return _simple_forward(plan, x, v)
+
+    @staticmethod
+    def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
+        if _is_grad_enabled():
+            return once(_simple_backward, ctx, g_s, g_v_next)
+        return _simple_backward(ctx, g_s, g_v_next)
+
+
+class _Learnable(_Simple):
+    # With a learnable 1/tau: apart, since one argument more costs every call.
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, plan: Plan, x: Tensor, v: float | Tensor, decay: Tensor
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         if isinstance(v, Tensor):
-            ctx.save_for_backward(x, decay, v)
+            ctx.save_for_backward(x, v, decay)
             ctx.plan = (plan, 0.0)
         else:
             ctx.save_for_backward(x, decay)
             ctx.plan = (plan, v)
-        return _simple_forward(plan, x, v, decay)
-
-    @staticmethod
-    def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
-        if torch.is_grad_enabled():
-            return once(_simple_backward, ctx, g_s, g_v_next)
-        return _simple_backward(ctx, g_s, g_v_next)
+        return _simple_forward(plan, x, v, decay.data_ptr())
 
 
 def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
     plan, fill = ctx.plan
     saved = ctx.saved_tensors
-    x, decay = saved[:2]
-    v_at = g_v_at = 0
+    x = saved[0]
+    v_at = g_v_at = decay_at = 0
     g_v = None
-    if len(saved) == 3:
-        v_at = saved[2].data_ptr()
+    learns = False
+    if plan.learnable:
+        *saved, decay = saved
+        decay_at, learns = decay.data_ptr(), ctx.needs_input_grad[3]
+    if len(saved) == 2:
+        v_at = saved[1].data_ptr()
         if ctx.needs_input_grad[2]:
-            g_v = torch.empty_like(saved[2])
+            g_v = _empty_like(saved[1])
             g_v_at = g_v.data_ptr()
-    g_x = torch.empty_like(x)
+    g_x = _empty_like(x)
     if g_s is None:
         g_s_at = 0
     else:
@@ -212,16 +235,16 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
     if plan.multi_step:
         T = x.shape[0]
         n //= T
-    learns = ctx.needs_input_grad[3]
     g_decay = plan.native.backward_cpu(
-        g_s_at, g_v_next_at, x.data_ptr(), v_at, fill,
-        0 if decay is None else decay.data_ptr(), learns, g_x.data_ptr(), g_v_at, T, n,
-        DTYPES[x.dtype], torch.get_num_threads(),
+        g_s_at, g_v_next_at, x.data_ptr(), v_at, fill, decay_at, learns, g_x.data_ptr(), g_v_at,
+        T, n, DTYPES[x.dtype], _threads(),
     )  # fmt: skip
-    return None, g_x, g_v, torch.full_like(decay, g_decay) if learns else None
+    if plan.learnable:
+        return None, g_x, g_v, torch.full_like(decay, g_decay) if learns else None
+    return None, g_x, g_v
 
 
-# Without Function.apply around it, which looks for the transforms of torch.func: they have been
-# ruled out here.
+# Without Function.apply around it, which looks for transforms of torch.func: ruled out here.
 _apply_fused = super(torch.autograd.Function, _Fused).apply
 _apply_simple = super(torch.autograd.Function, _Simple).apply
+_apply_learnable = super(torch.autograd.Function, _Learnable).apply
