@@ -1,4 +1,4 @@
-"""Memories of a user's own module: private names and tensors for reset values."""
+"""Memories of a user's own module: private names, tensors for reset values, export."""
 
 import copy
 import pickle
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sj_core import base, functional
+from sj_core import base, functional, layer
 
 
 class Filter(base.MemoryModule):
@@ -59,3 +59,27 @@ def test_what_holds_state():
     assert module.holds_state("_last")
     module.reset()
     assert not module.holds_state("_last")
+
+
+class Sum(base.MemoryModule):
+    def __init__(self):
+        super().__init__()
+        self.register_memory("total", 0.0)
+
+    def single_step_forward(self, x):
+        self.total = self.memory_like("total", x) + x
+        return self.total
+
+
+# torch remarks on the state, which is an attribute and no buffer.
+@pytest.mark.filterwarnings("ignore:The tensor attribute:UserWarning")
+@pytest.mark.filterwarnings("ignore:While compiling, we found certain side effects:UserWarning")
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_state_starts_in_an_exported_net_from_where_it_stood(strict):
+    net = nn.Sequential(Sum(), layer.SynapseFilter(tau=2.0, learnable=True))
+    functional.set_step_mode(net, "m")
+    x = torch.tensor([1.0, 0.0, 2.0]).view(3, 1, 1)
+    exported = torch.export.export(net, (x,), strict=strict).module()
+    # By hand: the sums 1, 1, 3; y = y - (1 - x) y / 2 + x.
+    for _ in range(2):
+        torch.testing.assert_close(exported(x).flatten(), torch.tensor([1.0, 2.0, 7.0]))

@@ -83,6 +83,9 @@ class MemoryModule(nn.Module, StepModule):
     0.0
     """
 
+    #: Tells dynamo that a forward sets attributes: torch 2.6 refuses to export that otherwise.
+    torchdynamo_force_dynamic = True
+
     def __init__(self, step_mode: str = "s") -> None:
         super().__init__()
         self._memory_reset_values: dict[str, Any] = {}
