@@ -49,9 +49,11 @@ def test_copies_pickles_and_state(settings, images):
 
 # The state is an attribute and no buffer, which torch.export remarks on.
 @pytest.mark.filterwarnings("ignore:The tensor attribute:UserWarning")
+@pytest.mark.filterwarnings("ignore:While compiling, we found certain side effects:UserWarning")
+@pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("recommended", [False, True])
 @pytest.mark.parametrize("name", ["vgg-max", "resnet", "densenet"])
-def test_export(name, recommended, images):
+def test_export(name, recommended, strict, images):
     torch.manual_seed(0)
     ann = randomised(ZOO[name]())
     snn = (Converter.recommended([images], T=4) if recommended else Converter([images]))(ann)
@@ -60,11 +62,30 @@ def test_export(name, recommended, images):
     with torch.no_grad():
         expected = snn(x)
         functional.reset_net(snn)
-        program = torch.export.export(snn, (x,))
+        program = torch.export.export(snn, (x,), strict=strict)
         functional.reset_net(snn)
         torch.testing.assert_close(program.module()(x), expected)
         functional.reset_net(snn)
         torch.testing.assert_close(snn(x), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("recommended", [False, True])
+@pytest.mark.parametrize("name", ["vgg-max", "functional"])
+def test_compile(name, recommended, images):
+    torch.manual_seed(0)
+    ann = randomised(ZOO[name]())
+    snn = (Converter.recommended([images], T=4) if recommended else Converter([images]))(ann)
+    functional.set_step_mode(snn, "m")
+    x = images.expand(3, *images.shape).contiguous()
+    with torch.no_grad():
+        expected = [snn(x), snn(x)]
+        functional.reset_net(snn)
+        torch._dynamo.reset()
+        compiled = torch.compile(snn, fullgraph=True, backend="aot_eager")
+        for y in expected:
+            torch.testing.assert_close(compiled(x), y)
+    torch._dynamo.reset()
 
 
 def test_half_and_double(images):

@@ -115,7 +115,8 @@ class FoldedCall(nn.Module, StepModule):
 def _map(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
     if isinstance(value, Tensor):
         return fn(value)
-    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
+    # Tuples of types: dynamo of torch 2.6 knows no unions.
+    if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
         return type(value)(_map(fn, item) for item in value)
     return value
 
@@ -123,7 +124,7 @@ def _map(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
 def _stacked(steps: list[Any]) -> Any:
     if isinstance(steps[0], Tensor):
         return torch.stack(steps)
-    if isinstance(steps[0], list | tuple) and not isinstance(steps[0], torch.Size):
+    if isinstance(steps[0], (list, tuple)) and not isinstance(steps[0], torch.Size):
         return type(steps[0])(_stacked(list(items)) for items in zip(*steps, strict=True))
     return steps[0]
 
