@@ -51,6 +51,7 @@ ACROSS = {
 WITHIN = {
     "cat": lambda s, x: torch.cat([s.features(x), s.features(-x)], dim=1),
     "unbind": lambda s, x: torch.stack(s.features(x).unbind(1), 1),
+    "chunk": lambda s, x: torch.cat(tensors=s.features(x).chunk(2, 1), dim=2),
     "last": lambda s, x: s.features(x)[..., 0],
     "inserted": lambda s, x: s.features(x)[:, None],
     "permute": lambda s, x: torch.permute(s.features(x), (0, 3, 1, 2)),

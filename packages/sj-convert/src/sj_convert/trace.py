@@ -8,7 +8,8 @@ import inspect
 import operator
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -81,6 +82,33 @@ class _Tracer(fx.Tracer):
         return (own and not container) or super().is_leaf_module(m, module_qualified_name)
 
 
+_OF_LISTS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack")
+
+
+@contextmanager
+def _lists_may_be_proxies() -> Iterator[None]:
+    """Record `torch.stack(x.unbind())`: torch 2.6 refuses a proxy for a list before fx is asked."""
+
+    def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            tensors = args[0] if args else kwargs.get("tensors")
+            if isinstance(tensors, fx.Proxy):
+                return tensors.tracer.create_proxy("call_function", function, args, kwargs)
+            return function(*args, **kwargs)
+
+        return call
+
+    before = {name: getattr(torch, name) for name in _OF_LISTS}
+    try:
+        for name, function in before.items():
+            setattr(torch, name, recorded(function))
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(torch, name, function)
+
+
 def trace(ann: nn.Module, given: int | None = None) -> fx.GraphModule:
     """The graph of a copy of `ann` in eval mode; `ann` is not touched.
 
@@ -89,7 +117,8 @@ def trace(ann: nn.Module, given: int | None = None) -> fx.GraphModule:
     twin = _copy(unwrapped(ann)).eval()
     tracer = _Tracer(given)
     try:
-        graph = tracer.trace(twin)
+        with _lists_may_be_proxies():
+            graph = tracer.trace(twin)
     except Exception as error:
         raise fx.proxy.TraceError(
             f"`ann` ({type(ann).__name__}) cannot be traced: {str(error).rstrip('.')}, at "
