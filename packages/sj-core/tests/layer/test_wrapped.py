@@ -53,7 +53,8 @@ def test_distributed_data_parallel(one_process):
 
 
 @pytest.mark.skipif(
-    not hasattr(torch.cpu.Stream, "record_event"), reason="FSDP2 of this torch runs on GPUs only"
+    not hasattr(torch.cpu.Stream, "record_event"),
+    reason=f"FSDP2 of torch {torch.__version__} on the CPU: 'Stream' has no 'record_event'",
 )
 def test_fully_sharded(one_process):
     mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))

@@ -94,7 +94,7 @@ def wrap_fsdp(
     parameters have become DTensors.
 
     Raises:
-        RuntimeError: no process group.
+        RuntimeError: no process group; a network on the CPU, which FSDP2 of torch 2.6 cannot run.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -107,6 +107,11 @@ def wrap_fsdp(
             return module in units and next(module.parameters(recurse=False), None) is not None
 
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    if device.type == "cpu" and not _fsdp_runs_on_cpu():
+        raise RuntimeError(
+            f"`net` is on the CPU, where FSDP2 of torch {torch.__version__} does not run: move it "
+            "to a GPU, use `wrap_ddp`, or install a newer torch."
+        )
     kwargs.setdefault("mesh", init_device_mesh(device.type, (dist.get_world_size(),)))
     if sync_bn and dist.get_world_size() > 1:
         synchronise_batch_norms(net)
@@ -155,3 +160,8 @@ def _need_process_group(name: str) -> None:
             f"`{name}` needs a process group: start with torchrun and call "
             "`torch.distributed.init_process_group`."
         )
+
+
+def _fsdp_runs_on_cpu() -> bool:
+    """Whether this torch has what FSDP2 asks of a stream on the CPU; 2.6 has not."""
+    return hasattr(torch.cpu.Stream, "record_event")
