@@ -1,11 +1,14 @@
 """Every way of writing a ReLU or a max pool becomes a module; in-place writes are kept."""
 
 import math
+import threading
+import warnings
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn.utils import prune
 
 from sj_convert import Converter
 from sj_convert.activation import MAX_POOLS, relu_ceiling
@@ -269,3 +272,57 @@ def test_activations_that_a_network_keeps_do_not_hinder_the_copy():
     assert torch.equal(trace(net)(x), expected)
     assert net.last is last
     assert net.kept["last"] is last
+
+
+class Recorder:
+    """Keeps what passes, and a lock, which cannot be copied."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.seen = []
+
+    def after(self, module, args, y):
+        self.seen.append(y)
+
+    def before(self, module, args, kwargs):
+        self.seen.append(args[0])
+
+
+@pytest.mark.parametrize("recommended", [False, True])
+def test_hooks_stay_with_the_ann_and_do_not_run(recommended):
+    torch.manual_seed(0)
+    x = torch.rand(20, 5)
+    inner = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    ann = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), inner, nn.Linear(8, 2))
+    recorder = Recorder()
+    for module in (ann, ann[0], ann[1], inner, inner[1]):
+        module.register_forward_hook(recorder.after)
+        module.register_forward_pre_hook(recorder.before, with_kwargs=True)
+        module.register_full_backward_hook(recorder.after)
+    ann(x)
+    assert len(recorder.seen) == 10
+    convert = Converter.recommended([x], T=4) if recommended else Converter([x])
+    snn = convert(ann)
+    snn(x)
+    assert len(recorder.seen) == 10
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in snn.modules())
+    ann(x)
+    assert len(recorder.seen) == 20
+
+
+def test_hooks_that_compute_weights_are_kept():
+    torch.manual_seed(0)
+    x = torch.rand(30, 5)
+    ann = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+    prune.l1_unstructured(ann[0], "weight", 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the older form, with a hook, is deprecated
+        nn.utils.weight_norm(ann[2])
+    with torch.no_grad():
+        ann[2].weight_g.mul_(3.0)  # takes effect at the next call, by the hook
+        ann[0].weight_orig.mul_(2.0)
+    snn = Converter([x], mode="max")(ann.eval())
+    functional.set_step_mode(snn, "m")
+    with torch.no_grad():
+        mean = snn(x.expand(512, *x.shape)).mean(0)
+        torch.testing.assert_close(mean, ann(x), rtol=0.02, atol=0.02)

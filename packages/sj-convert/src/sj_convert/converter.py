@@ -34,7 +34,8 @@ class Converter(nn.Module):
 
     The loader's batches (tensors, or tuples, lists or dicts that hold them) give the thresholds.
     `ann` is left as it was; arguments of its forward that the batches do not hold keep their
-    defaults.
+    defaults. Its forward hooks stay with it and do not run, except those of torch that compute
+    weights.
 
     Shapes: the result takes ``(N, *)`` per step, or ``(T, N, *)`` after
     ``functional.set_step_mode(snn, 'm')``. Call ``functional.reset_net(snn)`` between sequences.

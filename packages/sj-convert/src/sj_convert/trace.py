@@ -16,6 +16,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.parameter import is_lazy
 
+_HOOKS = {
+    *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"),
+    *("_backward_hooks", "_backward_pre_hooks"),
+}
+
 
 class _Proxy(fx.Proxy):
     """Keeps `x += y` apart from `x = x + y`, which fx takes for the same."""
@@ -161,7 +167,27 @@ def _copy(ann: nn.Module) -> nn.Module:
 
     for module in ann.modules():
         note(vars(module))
+    for module in ann.modules():
+        _without_hooks(module, memo)
     return copy.deepcopy(ann, memo)
+
+
+def _without_hooks(module: nn.Module, memo: dict[int, Any]) -> None:
+    """Let a copy of `module` have no hooks but those of torch that compute its weights.
+
+    The others watch the original, and a recorder they belong to may not be copyable at all.
+    """
+    found = {name: value for name, value in vars(module).items() if name in _HOOKS and value}
+    kept = {
+        key: hook
+        for hooks in found.values()
+        for key, hook in hooks.items()
+        if type(hook).__module__.startswith("torch.nn.utils.")  # weight_norm, pruning and such
+    }
+    for hooks in found.values():
+        memo[id(hooks)] = type(hooks)(
+            (key, copy.deepcopy(hook, memo)) for key, hook in hooks.items() if key in kept
+        )
 
 
 def _line_of(error: Exception) -> str:
