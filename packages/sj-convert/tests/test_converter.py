@@ -187,6 +187,20 @@ def test_bias_correction_gives_each_channel_its_mean(images):
 
 
 @pytest.mark.parametrize("neuron", ["signed", "burst"])
+def test_bias_is_that_of_the_fused_form_where_three_modules_stand(neuron):
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 7), nn.ReLU(), nn.Linear(7, 3))
+    ann.double()
+    x = torch.randn(100, 6, dtype=torch.float64) * 3
+    settings = {"mode": "90%", "v_init": 0.5, "bias_correction": True, "T": 8, "neuron": neuron}
+    snns = [Converter([x], fused=fused, **settings)(ann) for fused in (True, False)]
+    for layer in ("0", "2"):
+        a, b = (snn.get_submodule(layer).bias for snn in snns)
+        assert (a - ann.get_submodule(layer).bias).abs().max() > 1e-3
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("neuron", ["signed", "burst"])
 def test_other_neurons_come_closer(neuron, images):
     torch.manual_seed(0)
     ann = randomised(ZOO["resnet"]())

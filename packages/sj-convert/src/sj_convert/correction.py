@@ -127,9 +127,7 @@ def _site(snn: fx.GraphModule, node: fx.Node) -> str:
 def add_bias(snn: fx.GraphModule, node: fx.Node, site: str, bias: Tensor) -> None:
     """Add `bias` per channel to the input of the neuron at `site`, whose output is `node`."""
     first = node
-    while not isinstance(module_of(snn, first), ScaledIFNode) and not str(first.target).endswith(
-        f"{site}.0"
-    ):
+    while str(first.target) not in (site, f"{site}.0"):
         first = first.all_input_nodes[0]
     source = first.all_input_nodes[0]
     placed = module_of(snn, source)
