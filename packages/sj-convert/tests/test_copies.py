@@ -19,7 +19,11 @@ def images():
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"max_pool": "gate"}, {"neuron": "signed"}, {"fused": True}]
+    "settings",
+    [
+        *({}, {"max_pool": "gate"}, {"neuron": "signed"}, {"fused": True}),
+        {"fused": True, "bias_correction": True, "T": 4},
+    ],
 )
 def test_copies_pickles_and_state(settings, images):
     torch.manual_seed(0)

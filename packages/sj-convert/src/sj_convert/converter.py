@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -55,7 +56,8 @@ class Converter(nn.Module):
         neuron: 'if', 'signed' (may take a spike back) or 'burst' (several spikes a step).
         v_init: initial voltage as a fraction of the threshold; 1/2 makes counts round.
         max_pool: 'running' (exact), 'gate' (for hardware) or 'spikes' (each step on its own).
-        bias_correction: shift biases so that each channel's mean over the loader is the network's.
+        bias_correction: shift biases so that each channel's mean over the loader is the network's;
+            fused neurons of kind 'if' also start as late, per channel, as suits their input best.
         T: number of time steps that 'mse' and `bias_correction` are for.
         progress: show bars on a terminal; False: never.
 
@@ -169,6 +171,7 @@ class Converter(nn.Module):
         with torch.no_grad():
             ShapeProp(gm).propagate(*next(batches(gm, self.dataloader, device)))
             self.fuse(gm, self.fuse_flag)
+            analog = copy.deepcopy(gm) if self.bias_correction else None
             self.set_voltagehook(
                 gm,
                 self.mode,
@@ -178,9 +181,7 @@ class Converter(nn.Module):
                 neuron=self.neuron,
                 max_pool=self.max_pool,
             )
-            means = calibrate(
-                gm, self.dataloader, device, means=self.bias_correction, progress=self.progress
-            )
+            calibrate(gm, self.dataloader, device, progress=self.progress)
             snn = self.replace_by_ifnode(
                 gm,
                 fused=self.fused,
@@ -188,9 +189,9 @@ class Converter(nn.Module):
                 v_init=self.v_init,
                 max_pool=self.max_pool,
             ).to(device)
-            if self.bias_correction:
+            if analog is not None:
                 assert self.T is not None
-                correct_bias(snn, means, self.dataloader, self.T, device, progress=self.progress)
+                correct_bias(snn, analog, self.dataloader, self.T, device, progress=self.progress)
         channels_last(snn)
         snn.conversion_report = report  # type: ignore[assignment]
         # Without this fx drops attributes of its own graph modules in a deep copy.

@@ -1,9 +1,9 @@
-"""Bias correction: give each channel of a converted network the mean of the original's."""
+"""Bias correction: fit each layer of a converted network to the original, from the input on."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from sj_convert.flow import module_of
 from sj_convert.fuse import with_parameters
+from sj_convert.late_start import fit
 from sj_convert.loader import batches
 from sj_convert.modules import VoltageScaler, channel_view
 from sj_convert.neuron import ScaledIFNode
@@ -73,39 +74,79 @@ class _Upto(fx.Interpreter):
         return [(read, node) for read in self.user_to_last_uses.get(node, [])]
 
 
-SWEEPS = 3  # a threshold that clips answers a shift of the bias by less: the next add the rest
+CACHE = 1 << 26  # values of a site kept between its passes; more are worked out anew
 
 
 def correct_bias(
     snn: fx.GraphModule,
-    means: dict[str, Tensor],
+    analog: fx.GraphModule,
     dataloader: Iterable[Any],
     T: int,
     device: torch.device,
     *,
     progress: bool = True,
 ) -> None:
-    """Correct the biases in place, layer by layer from the input, in several sweeps.
+    """Correct biases and initial voltages in place, layer by layer from the input.
 
-    ``b += mean(a_ANN) - mean(spikes * theta / T)`` per channel, over the loader, each layer behind
-    those already corrected. `means` are the original's, by the path of the site.
+    Each layer is fitted (see `fit`) to what the corrected layers before it send, over the loader.
+    `analog` is the network with its ReLUs, under the same paths.
     """
     functional.set_step_mode(snn, "m")
-    sites = [(node, site) for node in snn.graph.nodes if (site := _site(snn, node)) in means]
+    sites = [(node, site) for node in snn.graph.nodes if (site := _site(snn, node))]
+    relus = {str(node.target): node for node in analog.graph.nodes if node.op == "call_module"}
     disable = None if progress else True  # None: shown on a terminal only
-    for node, site in tqdm(sites * SWEEPS, desc="Correcting biases", disable=disable):
-        total: Any = 0.0
-        count = 0
-        upto = _Upto(snn, node)
-        for inputs in batches(snn, dataloader, device):
-            functional.reset_net(snn)
-            y = upto.value(*(repeat(x, T) for x in inputs))
-            total = total + y.double().sum([0, 1, *range(3, y.dim())])
-            count += y.numel() // y.shape[2]
-        add_bias(snn, node, site, means[site] - total / count)
+    for node, site in tqdm(sites, desc="Correcting biases", disable=disable):
+        relu = relus[f"{site}.relu"]
+        meta = relu.meta.get("tensor_meta")
+        if meta is not None and len(meta.shape) < 2:
+            continue
+        nodes = _nodes_of_site(snn, node, site)
+        current = _Upto(snn, nodes[0].all_input_nodes[0])
+        activation = _Upto(analog, relu)
+        neuron: list[Any] = [snn.get_submodule(str(n.target)) for n in nodes]
+        pairs = _Pairs(current, activation, dataloader, T, device)
+        bias, shift = fit(neuron, pairs, T)
+        add_bias(snn, node, site, bias)
+        if shift is not None:
+            neuron[0].v_shift = shift.to(neuron[0].v_threshold)
     functional.reset_net(snn)
     functional.set_step_mode(snn, "s")
     finish(snn)
+
+
+class _Pairs:
+    """What reaches a neuron, and the activation in its place, for each batch of a loader."""
+
+    def __init__(
+        self,
+        current: _Upto,
+        activation: _Upto,
+        dataloader: Iterable[Any],
+        T: int,
+        device: torch.device,
+    ) -> None:
+        self.current, self.activation = current, activation
+        self.dataloader, self.T, self.device = dataloader, T, device
+        self.kept: list[tuple[Tensor, Tensor]] | None = []
+        self.complete = False
+
+    def __call__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.complete and self.kept is not None:
+            yield from self.kept
+            return
+        size = 0
+        snn = self.current.module
+        for inputs in batches(snn, self.dataloader, self.device):
+            functional.reset_net(snn)
+            pair = (
+                self.current.value(*(repeat(x, self.T) for x in inputs)),
+                self.activation.value(*inputs),
+            )
+            size += pair[0].numel()
+            if self.kept is not None:
+                self.kept = [*self.kept, pair] if size <= CACHE else None
+            yield pair
+        self.complete = True
 
 
 def repeat(x: Any, T: int) -> Any:
@@ -124,11 +165,17 @@ def _site(snn: fx.GraphModule, node: fx.Node) -> str:
     return ""
 
 
+def _nodes_of_site(snn: fx.GraphModule, node: fx.Node, site: str) -> list[fx.Node]:
+    """The nodes of a site in order, `node` the last: one, or scaler, neuron and scaler."""
+    nodes = [node]
+    while str(nodes[0].target) not in (site, f"{site}.0"):
+        nodes.insert(0, nodes[0].all_input_nodes[0])
+    return nodes
+
+
 def add_bias(snn: fx.GraphModule, node: fx.Node, site: str, bias: Tensor) -> None:
     """Add `bias` per channel to the input of the neuron at `site`, whose output is `node`."""
-    first = node
-    while str(first.target) not in (site, f"{site}.0"):
-        first = first.all_input_nodes[0]
+    first = _nodes_of_site(snn, node, site)[0]
     source = first.all_input_nodes[0]
     placed = module_of(snn, source)
     if isinstance(placed, ChannelBias):

@@ -19,7 +19,8 @@ class ScaledIFNode(BaseNode):
     VoltageScaler(theta)`` does, in one kernel:
 
     * charge ``H = V + X``, fire ``S = Theta(H - theta)``, reset ``V = H - theta S``
-    * output ``theta S`` (``S`` where `scaled` is False); ``V`` starts at ``v_init * theta``
+    * output ``theta S`` (``S`` where `scaled` is False); ``V`` starts at ``v_init * theta``, plus
+      the buffer `v_shift` (one value per channel) where bias correction has set it
 
     For a constant input a, T steps and ``v_init=1/2``, the sum of the output over T is
     ``clip(floor(T a / theta + 1/2), 0, T) theta``.
@@ -40,6 +41,7 @@ class ScaledIFNode(BaseNode):
     native_name: ClassVar[str | None] = "if"
     most_spikes: ClassVar[int] = 1
     v_threshold: Tensor
+    v_shift: Tensor | None
 
     def __init__(
         self,
@@ -63,15 +65,26 @@ class ScaledIFNode(BaseNode):
             )
         del self.v_threshold
         self.register_buffer("v_threshold", theta)
+        self.register_buffer("v_shift", None)
         self.v_init = float(v_init)
         self.scaled = bool(scaled)
 
+    @property
+    def v_start(self) -> Tensor:
+        """Initial voltage: a number, or one per channel."""
+        start = self.v_init * self.v_threshold
+        return start if self.v_shift is None else start + self.v_shift
+
+    @property
+    def _at_rest(self) -> bool:
+        return not self.v_init and self.v_shift is None
+
     def memory_like(self, name: str, x: Tensor) -> Tensor:
-        if name == "v" and self.v_init and not isinstance(self.v, Tensor):
-            theta = channel_view(self.v_threshold.to(state_dtype(x)), x.dim())
+        if name == "v" and not self._at_rest and not isinstance(self.v, Tensor):
+            start = channel_view(self.v_start.to(state_dtype(x)), x.dim())
             # In the layout of x, which may be channels-last.
-            v = torch.empty_like(x, dtype=theta.dtype, requires_grad=False)
-            return v.copy_(self.v_init * theta)
+            v = torch.empty_like(x, dtype=start.dtype, requires_grad=False)
+            return v.copy_(start)
         return super().memory_like(name, x)
 
     def native_threshold(self, x: Tensor, step_shape: torch.Size) -> float | Tensor:
@@ -92,7 +105,7 @@ class ScaledIFNode(BaseNode):
         return super().multi_step_forward(x_seq)
 
     def _start(self, x: Tensor) -> None:
-        if self.v_init and not isinstance(self.v, Tensor):
+        if not self._at_rest and not isinstance(self.v, Tensor):
             self.v = self.memory_like("v", x)
 
     def neuronal_charge(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx
 from tqdm import tqdm
 
 from sj_convert.activation import relu_ceiling
@@ -36,44 +36,14 @@ def set_hooks(gm: fx.GraphModule, *, channel_wise: bool, **settings: Any) -> fx.
 
 
 def calibrate(
-    gm: fx.GraphModule,
-    dataloader: Iterable[Any],
-    device: torch.device,
-    *,
-    means: bool,
-    progress: bool,
-) -> dict[str, Tensor]:
-    """Run the loader through the hooked network, in eval mode but for the hooks.
-
-    With `means` the result is the mean activation of each channel, by the path of the site.
-    """
+    gm: fx.GraphModule, dataloader: Iterable[Any], device: torch.device, *, progress: bool
+) -> None:
+    """Run the loader through the hooked network, in eval mode but for the hooks."""
     gm.eval()
-    sums: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
-    handles = []
-    for path, module in gm.named_modules():
+    for module in gm.modules():
         if isinstance(module, VoltageHook):
             module.train()
-            if means:
-                site = path.rpartition(".")[0]
-                handles.append(module.register_forward_hook(_add_up(site, sums, counts)))
     disable = None if progress else True  # None: shown on a terminal only
-    try:
-        for inputs in tqdm(batches(gm, dataloader, device), desc="Calibrating", disable=disable):
-            gm(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    for inputs in tqdm(batches(gm, dataloader, device), desc="Calibrating", disable=disable):
+        gm(*inputs)
     gm.eval()
-    return {site: total / counts[site] for site, total in sums.items()}
-
-
-def _add_up(site: str, sums: dict[str, Tensor], counts: dict[str, int]) -> Any:
-    def add(module: nn.Module, args: Any, y: Tensor) -> None:
-        if y.dim() < 2 or y.numel() == 0:
-            return
-        axes = [0, *range(2, y.dim())]
-        sums[site] = sums.get(site, 0) + y.double().sum(axes)
-        counts[site] = counts.get(site, 0) + y.numel() // y.shape[1]
-
-    return add

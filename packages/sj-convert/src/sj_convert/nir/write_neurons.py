@@ -50,7 +50,7 @@ def integrate(to: Target, node: Any, shape: tuple[int, ...], at: fx.Node) -> Any
     to.refuse_soft(at, node)
     start: Any = None
     if scaled:
-        start = node.v_init * theta
+        start = full(shape, node.v_start)
     elif isinstance(node, neuron.HalfThresholdIFNode):
         start = theta / 2
     metadata = _start(node, 0.0, start)
