@@ -216,7 +216,8 @@ def p11() -> list[Row]:
     for T in (4, 16, 64, 256, 1024):
         x, grad = pair((T, 2**22 // T))
         calls.append(training(fresh(lif()), x, grad))
-    # Between them all something else, so that none finds its own tensors in the caches.
+    # The reference is another call on other tensors: right behind itself, the first case would find
+    # its own in the caches.
     x, grad = pair((4, 2**20))
     found = ratios(training(torch.sigmoid, x, grad), calls, runs=15)
     rows.append(("P11", "dearest T of 4 .. 1024 / cheapest", max(found) / min(found), 1.2))

@@ -25,7 +25,7 @@ def fit(neuron: Sequence[nn.Module], pairs: Pairs, T: int) -> tuple[Tensor, Tens
     r"""The bias of each channel, and the shift of its initial voltage, for least squared error.
 
     A spike that came too early cannot be taken back, one that is late can be made up for. A start
-    lower by :math:`c\\theta` and a bias higher by :math:`c\\theta/T` leave the count of a constant
+    lower by :math:`c\theta` and a bias higher by :math:`c\theta/T` leave the count of a constant
     input as it is (below T spikes), and hold back what an uneven input would release too early.
     Each c of `STARTS` is tried, its bias moved by ``mean(a) - mean(spikes * theta / T)`` over all
     pairs, `PASSES` times. Kept is, per channel, the c with the least
