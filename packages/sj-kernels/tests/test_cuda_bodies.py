@@ -106,10 +106,10 @@ def test_wide_accesses(both, dtype):
     assert all(same(a, b) for a, b in zip(cpu, body, strict=True))
 
 
-# Outputs above 4 MiB pass the caches on the CPU, straight from registers where rows begin on a line
-# of the cache; up to four steps go by strips in backward.
+# Outputs of 4 MiB and more pass the caches on the CPU, straight from registers where rows begin on
+# a line of the cache; for those of half a MiB and more the lines are fetched ahead.
 @pytest.mark.parametrize("T", [4, 6])
-@pytest.mark.parametrize("n", [2**18 + 64, 2**18 + 7])
+@pytest.mark.parametrize("n", [2**18 + 64, 2**18 + 7, 2**17 + 64, 2**17 + 7])
 @pytest.mark.parametrize("channel", [False, True])
 @pytest.mark.parametrize("surrogate", ["ATan", "Erf"])
 @pytest.mark.parametrize("neuron", ["lif", "plif"])

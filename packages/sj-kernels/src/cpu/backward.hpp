@@ -82,13 +82,14 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
             const auto go = [&](auto surrogate) {
                 using S = decltype(surrogate);
                 if (!by_strips()) {
-                    Relay<R, N, Reset, S>{a,           neuron,     reset,   surrogate,
-                                          rows.direct, plan.block, buffers, partial}
+                    Relay<R, N, Reset, S>{a,           neuron,     reset,   surrogate, rows.direct,
+                                          this->claim, plan.block, buffers, partial}
                         .template backward<kDetach>(first, end);
                     return;
                 }
                 if constexpr (kStrips) {
-                    const Strips<R, N, Reset, S> strips{a, neuron, reset, surrogate, rows.direct};
+                    const Strips<R, N, Reset, S> strips{a,         neuron,      reset,
+                                                        surrogate, rows.direct, this->claim};
                     const int64_t rest = first + (end - first) / strips.kWidth * strips.kWidth;
                     strips.template backward<kDetach>(first, rest);
                     if (rest < end)
@@ -118,7 +119,8 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
             const int64_t k = t + this->ahead;
             const Ahead next{k < a.T ? this->row(a.x, a.x_step, k, first, end)
                                      : this->row(a.g_s, a.n, 2 * a.T - 1 - k, first, end),
-                             rows.size(), n};
+                             rows.size(), n,
+                             k < a.T ? nullptr : this->target(a.g_x, 2 * a.T - 1 - k, first, end)};
             const R* x = rows.load(a.x, t * a.x_step + first, x_buffer, n);
             replay_row(neuron, reset, th, x, v, w, v_row, w_row, history + t * b, n, next);
             v = v_row;
@@ -135,7 +137,7 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
             const int64_t k = t - this->ahead;
             const Ahead next{k >= 0 ? this->row(a.g_s, a.n, k, first, end)
                                     : this->row(a.x, a.x_step, -1 - k, first + b, end),
-                             rows.size(), n};
+                             rows.size(), n, k < 0 ? nullptr : this->target(a.g_x, k, first, end)};
             const R* h = history + t * b;
             const R* g_s = a.g_s ? rows.load(a.g_s, at, g_buffer, n) : g_buffer;
             if (a.g_s && a.scale_ptr) {

@@ -121,10 +121,10 @@ inline void stream_fence() {
 #endif
 }
 
-SJ_HD void prefetch_row(const void* row, int64_t bytes) {
+template <bool kForWriting = false> SJ_HD void prefetch_row(const void* row, int64_t bytes) {
 #if defined(__GNUC__)
     const char* p = static_cast<const char*>(row);
-    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, kForWriting);
 #else
     (void)row;
     (void)bytes;

@@ -24,27 +24,31 @@ template <class R, class N, class Reset> struct Forward : Run<R, N, Reset> {
         run.blocks(begin, stop, buffers, [&](int64_t first, int64_t n, auto th) {
             run.block(first, n, stop, th, buffers);
         });
-        if (run.rows.stream) stream_fence();
+        if (run.carries()) stream_fence();
     }
 
   private:
+    // A large state is carried in a buffer and passes the caches, once: after a sequence it is not
+    // read soon, if at all.
+    bool carries() const { return rows.stream || (this->claim && a.T > 1); }
+
     template <class Th> void block(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
         const int64_t b = plan.block;
         R *x_buffer = buffers, *s_buffer = buffers + b, *fill = buffers + 2 * b;
         R *w_fill = buffers + 3 * b, *scales = buffers + 4 * b;
         if (a.scale_ptr) channel_row(static_cast<const R*>(a.scale_ptr), a, first, scales, n);
-        // A large state passes the caches too: it is carried in a buffer and written once.
-        R* v_next = rows.stream ? fill : static_cast<R*>(a.v_next) + first;
+        R* v_next = carries() ? fill : static_cast<R*>(a.v_next) + first;
         R* w_next = nullptr;
-        if (N::kTwoStates) w_next = rows.stream ? w_fill : static_cast<R*>(a.w_next) + first;
+        if (N::kTwoStates) w_next = carries() ? w_fill : static_cast<R*>(a.w_next) + first;
         const R* v = this->initial(a.v, a.v_fill, first, fill, n);
         const R* w = N::kTwoStates ? this->initial(a.w, a.w_fill, first, w_fill, n) : nullptr;
         for (int64_t t = 0; t < a.T; ++t) {
             const int64_t at = t * a.n + first;
             const int64_t k = t + this->ahead;
-            const Ahead next{k < a.T ? this->row(a.x, a.x_step, k, first, end)
-                                     : this->row(a.x, a.x_step, k - a.T, first + b, end),
-                             rows.size(), n};
+            const bool here = k < a.T;
+            const int64_t step = here ? k : k - a.T, from = here ? first : first + b;
+            const Ahead next{this->row(a.x, a.x_step, step, from, end), rows.size(), n,
+                             this->target(a.s, step, from, end)};
             const R* x = rows.load(a.x, t * a.x_step + first, x_buffer, n);
             R* s = rows.target(a.s, at, s_buffer);
             const auto fire = [&](auto scale) {
@@ -67,7 +71,7 @@ template <class R, class N, class Reset> struct Forward : Run<R, N, Reset> {
                     std::memcpy(to, v, std::size_t(n) * sizeof(R));
             }
         }
-        if (rows.stream) {
+        if (carries()) {
             stream_row(v_next, static_cast<R*>(a.v_next) + first, n);
             if (N::kTwoStates) stream_row(w_next, static_cast<R*>(a.w_next) + first, n);
         }

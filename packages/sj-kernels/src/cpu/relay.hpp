@@ -19,7 +19,7 @@ template <class R, class N, class Reset, class S> struct Relay {
     N neuron_;
     Reset reset_;
     S surrogate_;
-    bool stream;
+    bool stream, claim;
     int64_t block, stride;
     R *v_row, *g_v, *acc, *v_fill, *history;  // rows of `block` neurons; T of the last
     double* partial;                          // sums of the gradient of 1/tau, by kSum neurons
@@ -27,12 +27,13 @@ template <class R, class N, class Reset, class S> struct Relay {
     static constexpr int64_t kWidth = kPiece<R>;
 
     Relay(const NeuronArgs& args, const N& neuron, const Reset& reset, const S& surrogate,
-          bool streams, int64_t neurons, R* buffers, double* sums)
+          bool streams, bool claims, int64_t neurons, R* buffers, double* sums)
         : a(args),
           neuron_(neuron),
           reset_(reset),
           surrogate_(surrogate),
           stream(streams),
+          claim(claims),
           block(neurons),
           stride(relay_stride(neurons)),
           v_row(buffers),
@@ -70,8 +71,8 @@ template <class R, class N, class Reset, class S> struct Relay {
         Block back, replay, then;
         bool forwards;  // whether step t of `replay` takes row t, or the row of T - 1 - t
     };
-    template <int K> struct Reads {  // rows of K steps
-        const R *x[K], *g_s[K];
+    template <int K> struct Reads {  // rows of K steps, and those that are written meanwhile
+        const R *x[K], *g_s[K], *g_x[K];
     };
     template <int K> struct Pass {  // all rows of K steps; for a learnable 1/tau the last three
         Reads<K> in;
@@ -96,17 +97,18 @@ template <class R, class N, class Reset, class S> struct Relay {
         const Block b = now ? turn.replay : turn.then;
         return static_cast<const R*>(a.x) + (now ? t : t - a.T) * a.x_step + b.first;
     }
-    const R* g_row(int64_t t, const Turn& turn) const {
+    const R* g_row(const void* base, int64_t t, const Turn& turn) const {
         const bool now = t < a.T;
         const Block b = now ? turn.back : turn.replay;
-        return static_cast<const R*>(a.g_s) + (a.T - 1 - (now ? t : t - a.T)) * a.n + b.first;
+        return static_cast<const R*>(base) + (a.T - 1 - (now ? t : t - a.T)) * a.n + b.first;
     }
     template <int K> Reads<K> reads(int64_t t, const Turn& turn) const {
         Reads<K> rows;
         for (int k = 0; k < K; ++k) {
             const bool known = t + k < 2 * a.T;
             rows.x[k] = known ? x_row(t + k, turn) : nullptr;
-            rows.g_s[k] = known ? g_row(t + k, turn) : nullptr;
+            rows.g_s[k] = known ? g_row(a.g_s, t + k, turn) : nullptr;
+            rows.g_x[k] = known ? g_row(a.g_x, t + k, turn) : nullptr;
         }
         return rows;
     }
@@ -199,6 +201,7 @@ template <class R, class N, class Reset, class S> struct Relay {
             }
             for (int k = 0; k < K; ++k) {
                 if (next.g_s[k]) prefetch_row(next.g_s[k] + to, kBytes);
+                if (claim && next.g_x[k]) prefetch_row<true>(next.g_x[k] + to, kBytes);
                 const R *g_s = p.in.g_s[k] + i, *x = p.x_back[k] + i;
                 R* sum = acc + i;
                 R gx[kWidth];

@@ -7,18 +7,21 @@
 namespace sj {
 inline namespace SJ_ABI {
 
-// Rows are walked in chunks; before each, the same stretch of a row that is needed later is fetched.
+// Rows are walked in chunks; before each, the same stretch of rows that are needed later is fetched.
 // A whole row at once would fill the line buffers and stall; none, and every chunk waits for memory.
+// Each row of a few KiB is far from the one before: processors do not foresee reads or writes.
 constexpr int64_t kChunk = 128;
 
 struct Ahead {
-    const char* row;
-    int64_t size;  // bytes of an element
+    const char* row;  // to be read
+    int64_t size;     // bytes of an element
     int64_t n;
+    const char* out = nullptr;  // to be written
 
     SJ_HD void fetch(int64_t i) const {
-        int64_t end = i + kChunk < n ? i + kChunk : n;
+        const int64_t end = i + kChunk < n ? i + kChunk : n;
         if (row) prefetch_row(row + i * size, (end - i) * size);
+        if (out) prefetch_row<true>(out + i * size, (end - i) * size);
     }
 };
 

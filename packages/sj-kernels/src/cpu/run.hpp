@@ -14,6 +14,7 @@ constexpr int64_t kAlign = kSum;           // blocks start at multiples of it
 constexpr int64_t kSerial = 32768;         // elements below which threads cost more than they give
 constexpr int64_t kAheadBytes = 12 << 10;  // how far reads run ahead of use
 constexpr int64_t kStreamBytes = 4 << 20;  // outputs that would only flush the caches
+constexpr int64_t kClaimBytes = 1 << 19;   // outputs too large to lie in a near cache already
 
 struct Plan {
     int64_t block, tasks;
@@ -38,6 +39,7 @@ template <class R, class N, class Reset> struct Run {
     Plan plan;
     Rows<R> rows;
     int64_t ahead;
+    bool claim;  // fetch the lines of outputs that stay in the caches before they are written
 
     // `out` is the large output.
     Run(const NeuronArgs& args, const N& n, void* out)
@@ -45,10 +47,12 @@ template <class R, class N, class Reset> struct Run {
           neuron(n),
           reset{R(args.v_reset)} {
         rows.dtype = a.dtype;
-        rows.stream = a.T * a.n * rows.size() >= kStreamBytes;
+        const int64_t bytes = a.T * a.n * rows.size();
+        rows.stream = bytes >= kStreamBytes;
+        claim = bytes >= kClaimBytes && !rows.stream;
         rows.direct = rows.stream && a.dtype == rows.native() && on_line(out) &&
                       a.n * rows.size() % kLine == 0;
-        if (rows.stream) want_huge_pages(out, a.T * a.n * rows.size());
+        if (rows.stream) want_huge_pages(out, bytes);
     }
 
     // Blocks of `block` neurons at most.
@@ -71,10 +75,14 @@ template <class R, class N, class Reset> struct Run {
         return buffer;
     }
 
-    // A row that is to be fetched ahead of its use; null for a block past the end.
+    // A row that is to be fetched ahead of its use; null for a block past the end. `target`: the
+    // same of an output.
     const char* row(const void* base, int64_t step, int64_t t, int64_t first, int64_t end) const {
         if (!base || first >= end) return nullptr;
         return static_cast<const char*>(base) + (t * step + first) * rows.size();
+    }
+    const char* target(const void* base, int64_t t, int64_t first, int64_t end) const {
+        return claim ? row(base, a.n, t, first, end) : nullptr;
     }
 
     // Calls body(first, n, threshold) for the blocks [begin, end).

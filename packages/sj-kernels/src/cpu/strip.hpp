@@ -15,7 +15,7 @@ template <class R, class N, class Reset, class S> struct Strips {
     N neuron_;
     Reset reset_;
     S surrogate_;
-    bool stream;
+    bool stream, claim;
 
     static constexpr int64_t kWidth = kPiece<R>;
 
@@ -23,10 +23,7 @@ template <class R, class N, class Reset, class S> struct Strips {
     template <bool kDetach> void backward(int64_t first, int64_t end) const {
         for (int64_t i = first; i < end; i += kWidth) {
             const bool last = i + kWidth >= end;
-            one<kDetach>(i, [&](const R* row) SJ_INLINE {
-                const char* next = reinterpret_cast<const char*>(row + kWidth);
-                if (!last) prefetch_row(next, kWidth * int64_t(sizeof(R)));
-            });
+            one<kDetach>(i, [&](const R* row) SJ_INLINE { return last ? nullptr : row + kWidth; });
         }
     }
 
@@ -39,7 +36,8 @@ template <class R, class N, class Reset, class S> struct Strips {
             fill_row(fill, v, kWidth);
     }
 
-    template <bool kDetach, class Fetch> SJ_HD void one(int64_t i, const Fetch& fetch) const {
+    template <bool kDetach, class Next> SJ_HD void one(int64_t i, const Next& next) const {
+        constexpr int64_t kBytes = kWidth * int64_t(sizeof(R));
         const R v_th = R(a.v_th), scale = R(a.scale);
         const N neuron = neuron_;  // copies: what is written here is none of their parameters
         const Reset reset = reset_;
@@ -48,7 +46,7 @@ template <class R, class N, class Reset, class S> struct Strips {
         start(a.v, R(a.v_fill), i, v);
         for (int64_t t = 0; t < a.T; ++t) {
             const R* x = static_cast<const R*>(a.x) + t * a.x_step + i;
-            fetch(x);
+            if (next(x)) prefetch_row(next(x), kBytes);
             R* h = history[t];
             SJ_LOOP
             for (int64_t j = 0; j < kWidth; ++j) {
@@ -60,7 +58,7 @@ template <class R, class N, class Reset, class S> struct Strips {
         for (int64_t t = a.T - 1; t >= 0; --t) {
             const int64_t at = t * a.n + i;
             const R *g_s = static_cast<const R*>(a.g_s) + at, *h = history[t];
-            fetch(g_s);
+            if (next(g_s)) prefetch_row(next(g_s), kBytes);
             R g_x[kWidth];
             SJ_LOOP
             for (int64_t j = 0; j < kWidth; ++j) {
@@ -70,6 +68,7 @@ template <class R, class N, class Reset, class S> struct Strips {
                          neuron.dh_dx();
             }
             R* to = static_cast<R*>(a.g_x) + at;
+            if (claim && next(to)) prefetch_row<true>(next(to), kBytes);
             stream ? store_lines<true>(g_x, to, 4) : store_lines<false>(g_x, to, 4);
         }
         if (a.g_v) store_lines<false>(v, static_cast<R*>(a.g_v) + i, 4);
