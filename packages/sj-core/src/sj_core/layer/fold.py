@@ -11,7 +11,10 @@ from torch import Tensor, fx, nn
 
 from sj_core import base
 
+# Looked up once: in a network of small layers a call pays for every attribute of a module.
 _unsafe_view = torch.ops.aten._unsafe_view.default
+_is_compiling = torch.compiler.is_compiling
+_tracing_state = torch._C._get_tracing_state
 
 
 def fold_time(x_seq: Tensor) -> Tensor:
@@ -30,6 +33,7 @@ def fold_time(x_seq: Tensor) -> Tensor:
         and x_seq.stride(2) == 1
         and x_seq.stride(-1) == x_seq.shape[2]
         and x_seq.stride(0) != x_seq.shape[1] * x_seq.stride(1)
+        and x_seq.shape[0] > 1 < x_seq.shape[1]
     ):
         # Channels-last images in an order that needs a copy, such as [N, T, C, H, W] transposed:
         # copied with the channels last, where a plain flatten would put them first.
@@ -123,11 +127,11 @@ class FoldTime(base.StepModule):
         """Fold, call torch's layer once, unfold."""
         y = super().forward(fold_time(x_seq), *args, **kwargs)  # type: ignore[misc]
         if (
-            not torch.compiler.is_compiling()
-            and isinstance(y, Tensor)
+            isinstance(y, Tensor)
             and y.requires_grad
+            and not _is_compiling()
             and not y._is_view()
-            and not torch.jit.is_tracing()  # type: ignore[attr-defined]
+            and _tracing_state() is None
         ):
             # Nothing else holds this tensor, so its new shape need not be tracked as a view: a
             # residual `y += x` would pay for that, and FSDP2 would warn of it.
