@@ -4,51 +4,51 @@
 // of memory then alternate finely all the time, a row of H is fetched from the cache once for both,
 // and two steps at a time halve the traffic of the states.
 
-#include "rows.hpp"
+#include "relay_rows.hpp"
 
 namespace sj {
 inline namespace SJ_ABI {
 
-constexpr int64_t kRelayBytes = 2048;  // of each row are fetched ahead of use
+template <class R, class N, class Reset, class S> struct Relay : RelayRows<R> {
+    using Base = RelayRows<R>;
+    using Base::a;
+    using Base::acc;
+    using Base::behind;
+    using Base::block;
+    using Base::from;
+    using Base::g_v;
+    using Base::kBytes;
+    using Base::kWidth;
+    using Base::v_fill;
+    using Base::v_row;
+    using typename Base::Block;
+    using typename Base::Turn;
+    template <int K> using Next = typename Base::template Next<K>;
+    template <int K> using Pass = typename Base::template Pass<K>;
+    template <int K> using Reads = typename Base::template Reads<K>;
 
-// Between rows of H: those of whole pages would meet in one set of the first-level cache.
-inline int64_t relay_stride(int64_t block) { return block % 1024 ? block : block + 80; }
-
-template <class R, class N, class Reset, class S> struct Relay {
-    const NeuronArgs& a;
     N neuron_;
     Reset reset_;
     S surrogate_;
     bool stream, claim;
-    int64_t block, stride;
-    R *v_row, *g_v, *acc, *v_fill, *history;  // rows of `block` neurons; T of the last
-    double* partial;                          // sums of the gradient of 1/tau, by kSum neurons
-
-    static constexpr int64_t kWidth = kPiece<R>;
+    double* partial;  // sums of the gradient of 1/tau, by kSum neurons
 
     Relay(const NeuronArgs& args, const N& neuron, const Reset& reset, const S& surrogate,
           bool streams, bool claims, int64_t neurons, R* buffers, double* sums)
-        : a(args),
+        : Base(args, neurons, buffers),
           neuron_(neuron),
           reset_(reset),
           surrogate_(surrogate),
           stream(streams),
           claim(claims),
-          block(neurons),
-          stride(relay_stride(neurons)),
-          v_row(buffers),
-          g_v(buffers + neurons),
-          acc(buffers + 2 * neurons),
-          v_fill(buffers + 3 * neurons),
-          history(buffers + 4 * neurons),
           partial(sums) {}
 
     // All blocks of [first, end).
     template <bool kDetach> void backward(int64_t first, int64_t end) const {
-        Turn turn{{first, 0}, at(first, end), {}, true};
+        Turn turn{{first, 0}, this->at(first, end), {}, true};
         if (N::kDecayGrad && !a.v) fill_row(R(a.v_fill), v_fill, block);
         while (turn.back.n || turn.replay.n) {
-            turn.then = at(turn.replay.first + turn.replay.n, end);
+            turn.then = this->at(turn.replay.first + turn.replay.n, end);
             start(a.g_v_next, R(0), turn.back, g_v);
             start(a.v, R(a.v_fill), turn.replay, v_row);
             if (N::kDecayGrad) fill_row(R(0), acc, turn.back.n);
@@ -64,53 +64,11 @@ template <class R, class N, class Reset, class S> struct Relay {
     }
 
   private:
-    struct Block {
-        int64_t first, n;
-    };
-    struct Turn {
-        Block back, replay, then;
-        bool forwards;  // whether step t of `replay` takes row t, or the row of T - 1 - t
-    };
-    template <int K> struct Reads {  // rows of K steps, and those that are written meanwhile
-        const R *x[K], *g_s[K], *g_x[K];
-    };
-    template <int K> struct Pass {  // all rows of K steps; for a learnable 1/tau the last three
-        Reads<K> in;
-        R *g_x[K], *h[K];
-        const R *x_back[K], *h_before, *v_first;  // H before the last step back, V before all
-    };
-
-    Block at(int64_t first, int64_t end) const {
-        return {first, end - first < block ? end - first : block};
-    }
-
     static void start(const void* from, R fill, Block b, R* row) {
         if (from)
             std::memcpy(row, static_cast<const R*>(from) + b.first, std::size_t(b.n) * sizeof(R));
         else
             fill_row(fill, row, b.n);
-    }
-
-    // The rows that are read `t` steps after a turn began, possibly in the turn behind it.
-    const R* x_row(int64_t t, const Turn& turn) const {
-        const bool now = t < a.T;
-        const Block b = now ? turn.replay : turn.then;
-        return static_cast<const R*>(a.x) + (now ? t : t - a.T) * a.x_step + b.first;
-    }
-    const R* g_row(const void* base, int64_t t, const Turn& turn) const {
-        const bool now = t < a.T;
-        const Block b = now ? turn.back : turn.replay;
-        return static_cast<const R*>(base) + (a.T - 1 - (now ? t : t - a.T)) * a.n + b.first;
-    }
-    template <int K> Reads<K> reads(int64_t t, const Turn& turn) const {
-        Reads<K> rows;
-        for (int k = 0; k < K; ++k) {
-            const bool known = t + k < 2 * a.T;
-            rows.x[k] = known ? x_row(t + k, turn) : nullptr;
-            rows.g_s[k] = known ? g_row(a.g_s, t + k, turn) : nullptr;
-            rows.g_x[k] = known ? g_row(a.g_x, t + k, turn) : nullptr;
-        }
-        return rows;
     }
 
     // What the step back from row k of H needs besides: V before it, for a learnable 1/tau.
@@ -124,66 +82,58 @@ template <class R, class N, class Reset, class S> struct Relay {
         else
             f(Stored<R>{v_first});
     }
-    static const R* behind(const R* row, int64_t i) { return row ? row + i : nullptr; }
 
     // Steps t .. t + K - 1 of the block that replays, and T - 1 - t .. T - K - t of the other.
     template <bool kDetach, int K> void steps(int64_t t, const Turn& turn) const {
-        Pass<K> p;
-        p.in = reads<K>(t, turn);
-        for (int k = 0; k < K; ++k) {
-            const int64_t back = a.T - 1 - t - k;
-            p.g_x[k] = static_cast<R*>(a.g_x) + back * a.n + turn.back.first;
-            p.h[k] = history + (turn.forwards ? t + k : back) * stride;
-            p.x_back[k] = static_cast<const R*>(a.x) + back * a.x_step + turn.back.first;
-        }
-        const int64_t before = a.T - 1 - t - K;
-        p.h_before = before < 0 ? nullptr : history + (turn.forwards ? t + K : before) * stride;
-        p.v_first = a.v ? static_cast<const R*>(a.v) + turn.back.first : v_fill;
+        const Pass<K> p = this->template pass<K>(t, turn);
         const int64_t both = turn.back.n < turn.replay.n ? turn.back.n : turn.replay.n;
         const int64_t whole = both / kWidth * kWidth;
         if (whole) together<kDetach, K>(t, turn, p, whole);
-        alone<kDetach, K>(turn, p, reads<K>(t + K, turn), whole);
+        alone<kDetach, K>(turn, p, this->template reads<K>(t + K, turn), whole);
     }
 
     // What has no partner: the first block, the last, and the end of a shorter one.
     template <bool kDetach, int K>
-    void alone(const Turn& turn, const Pass<K>& p, const Reads<K>& next, int64_t from) const {
+    void alone(const Turn& turn, const Pass<K>& whole, const Reads<K>& next, int64_t i) const {
         const R v_th = R(a.v_th), scale = R(a.scale);
         R* const none = nullptr;
-        const int64_t backs = turn.back.n - from, replays = turn.replay.n - from;
+        const int64_t backs = turn.back.n - i, replays = turn.replay.n - i;
+        const Pass<K> p = from(whole, i);
         const auto ahead = [=](const R* row, int64_t n) {
-            return Ahead{reinterpret_cast<const char*>(behind(row, from)), int64_t(sizeof(R)), n};
+            return Ahead{reinterpret_cast<const char*>(behind(row, i)), int64_t(sizeof(R)), n};
         };
         for (int k = 0; k < K; ++k) {
-            const R* h_before = k + 1 < K ? p.h[k + 1] : p.h_before;
             const auto back = [&](auto v_before) {
-                back_row<R, kDetach>(neuron_, reset_, One<R>{v_th}, scale, p.h[k] + from,
-                                     Computed<R, S>{surrogate_}, p.in.g_s[k] + from, v_before,
-                                     p.x_back[k] + from, g_v + from, none, p.g_x[k] + from, stream,
-                                     acc + from, backs, ahead(next.g_s[k], backs));
+                back_row<R, kDetach>(neuron_, reset_, One<R>{v_th}, scale, p.h[k],
+                                     Computed<R, S>{surrogate_}, p.in.g_s[k], v_before, p.x_back[k],
+                                     g_v + i, none, p.g_x[k], stream, acc + i, backs,
+                                     ahead(next.g_s[k], backs));
             };
-            if (backs) with_state(behind(h_before, from), p.v_first + from, reset_, v_th, back);
+            const R* h_before = k + 1 < K ? p.h[k + 1] : p.h_before;
+            if (backs) with_state(h_before, p.v_first, reset_, v_th, back);
             if (replays)
-                replay_row(neuron_, reset_, One<R>{v_th}, p.in.x[k] + from, v_row + from, none,
-                           v_row + from, none, p.h[k] + from, replays, ahead(next.x[k], replays));
+                replay_row(neuron_, reset_, One<R>{v_th}, p.in.x[k], v_row + i, none, v_row + i,
+                           none, p.h[k], replays, ahead(next.x[k], replays));
         }
     }
 
     template <bool kDetach, int K>
     void together(int64_t t, const Turn& turn, const Pass<K>& p, int64_t whole) const {
+        stream ? between_memory<kDetach, K>(t, turn, p, whole)
+               : in_caches<kDetach, K>(t, turn, p, whole);
+    }
+
+    // Reads and writes alternate as finely as they can.
+    template <bool kDetach, int K>
+    void between_memory(int64_t t, const Turn& turn, const Pass<K>& p, int64_t whole) const {
         const R v_th = R(a.v_th), scale = R(a.scale);
         const N neuron = neuron_;  // copies: what is written here is none of their parameters
         const Reset reset = reset_;
         const S surrogate = surrogate_;
-        constexpr int64_t kDistance = kRelayBytes / int64_t(sizeof(R)) / kWidth * kWidth;
-        constexpr int64_t kBytes = kWidth * int64_t(sizeof(R));
-        const int64_t passes = kDistance / whole, rest = kDistance % whole;
-        const Reads<K> near = reads<K>(t + passes * K, turn);
-        const Reads<K> far = reads<K>(t + (passes + 1) * K, turn);
+        const Next<K> ahead(*this, t, turn, whole);
         for (int64_t i = 0; i < whole; i += kWidth) {
-            const bool wraps = i + rest >= whole;
-            const Reads<K>& next = wraps ? far : near;
-            const int64_t to = i + rest - (wraps ? whole : 0);
+            const Reads<K>& next = ahead.rows(i);
+            const int64_t to = ahead.at(i);
             R v[kWidth], gv[kWidth], before[K][kWidth];
             store_lines<false>(v_row + i, v, 4);
             store_lines<false>(g_v + i, gv, 4);
@@ -201,7 +151,6 @@ template <class R, class N, class Reset, class S> struct Relay {
             }
             for (int k = 0; k < K; ++k) {
                 if (next.g_s[k]) prefetch_row(next.g_s[k] + to, kBytes);
-                if (claim && next.g_x[k]) prefetch_row<true>(next.g_x[k] + to, kBytes);
                 const R *g_s = p.in.g_s[k] + i, *x = p.x_back[k] + i;
                 R* sum = acc + i;
                 R gx[kWidth];
@@ -219,11 +168,59 @@ template <class R, class N, class Reset, class S> struct Relay {
                 };
                 const R* h_before = k + 1 < K ? before[k + 1] : behind(p.h_before, i);
                 with_state(h_before, p.v_first + i, reset, v_th, back);
-                stream ? store_lines<true>(gx, p.g_x[k] + i, 4)
-                       : store_lines<false>(gx, p.g_x[k] + i, 4);
+                store_lines<true>(gx, p.g_x[k] + i, 4);
             }
             store_lines<false>(v, v_row + i, 4);
             store_lines<false>(gv, g_v + i, 4);
+        }
+    }
+
+    // What lies between the steps of a neuron stays in registers: stores set the pace here.
+    template <bool kDetach, int K>
+    void in_caches(int64_t t, const Turn& turn, const Pass<K>& rows, int64_t whole) const {
+        const R v_th = R(a.v_th), scale = R(a.scale);
+        const N neuron = neuron_;
+        const Reset reset = reset_;
+        const S surrogate = surrogate_;
+        const Next<K> ahead(*this, t, turn, whole);
+        for (int64_t i = 0; i < whole; i += kWidth) {
+            const Reads<K>& next = ahead.rows(i);
+            const int64_t to = ahead.at(i);
+            for (int k = 0; k < K; ++k) {
+                if (next.x[k]) prefetch_row(next.x[k] + to, kBytes);
+                if (next.g_s[k]) prefetch_row(next.g_s[k] + to, kBytes);
+                if (claim && next.g_x[k]) prefetch_row<true>(next.g_x[k] + to, kBytes);
+            }
+            const Pass<K> p = from(rows, i);
+            R *v_of = v_row + i, *g_of = g_v + i, *sum = acc + i;
+            const auto both = [&](auto v_before) SJ_INLINE {
+                SJ_LOOP
+                for (int64_t j = 0; j < kWidth; ++j) {
+                    R v = v_of[j], gv = g_of[j], total = N::kDecayGrad ? sum[j] : R(0), h[K + 1];
+                    for (int k = 0; k < K; ++k) {
+                        R w = R(0), charged;
+                        h[k] = p.h[k][j];
+                        step_forward(neuron, reset, p.in.x[k][j], v_th, v, w, charged);
+                        p.h[k][j] = charged;
+                    }
+                    for (int k = 0; k < K; ++k) {
+                        R vb = R(0), g_w = R(0);
+                        if constexpr (N::kDecayGrad)
+                            vb = k + 1 < K ? reset.apply(h[k + 1] - v_th >= R(0), h[k + 1], v_th)
+                                           : v_before.at(j);
+                        const R g_h =
+                            step_backward<R, kDetach>(neuron, reset, h[k], surrogate(h[k] - v_th),
+                                                      p.in.g_s[k][j] * scale, v_th, vb, gv, g_w);
+                        if constexpr (N::kDecayGrad)
+                            total += g_h * neuron.dh_ddecay(vb, p.x_back[k][j]);
+                        p.g_x[k][j] = g_h * neuron.dh_dx();
+                    }
+                    v_of[j] = v;
+                    g_of[j] = gv;
+                    if constexpr (N::kDecayGrad) sum[j] = total;
+                }
+            };
+            with_state(p.h_before, p.v_first, reset, v_th, both);
         }
     }
 };
