@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sj_train._interrupt import INTERRUPTED, last_words
 from sj_train.fit.config import FitConfig
 from sj_train.fit.errors import ConfigError, RunError
 
@@ -114,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     command = f"{parser.prog} {args.command}"
+    last_words(f"{command}: error: interrupted.")
     try:
         return int(COMMANDS[args.command](args))
     except ConfigError as error:
@@ -125,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FloatingPointError, OSError) as error:
         return _complain(command, str(error), 1)
     except KeyboardInterrupt:
-        return _complain(command, "interrupted.", 130)
+        return _complain(command, "interrupted.", INTERRUPTED)
 
 
 def _complain(command: str, message: str, status: int) -> int:
@@ -133,9 +136,16 @@ def _complain(command: str, message: str, status: int) -> int:
     return status
 
 
-def _stopped(cure: str, stop: BaseException) -> int:
-    print(f"\nStopped. Go on with: {cure}", file=sys.stderr)
-    return int(getattr(stop, "code", 130))
+def _stopped(words: str, stop: BaseException) -> int:
+    last_words("")
+    print(f"\n{words}", file=sys.stderr)
+    return int(getattr(stop, "code", INTERRUPTED))
+
+
+def _go_on(*command: object) -> str:
+    words = f"Stopped. Go on with: {shlex.join(map(str, command))}"
+    last_words(words)
+    return words
 
 
 def _run_folder(name: str, given: str) -> Path:
@@ -160,12 +170,13 @@ def run_fit(args: argparse.Namespace) -> int:
     elif values:
         # So that the next one to resume it has them too.
         config.save(run / "config.json")
+    words = _go_on("sj-train", "fit", "--resume", run)
     try:
         results = runs.fit(
             module, data, run, resume=args.resume is not None, progress=not args.no_progress
         )
     except (runs.Interrupted, KeyboardInterrupt) as stop:
-        return _stopped(f"sj-train fit --resume {run}", stop)
+        return _stopped(words, stop)
     if not module.trainer.is_global_zero:
         return 0
     print(
@@ -183,6 +194,7 @@ def run_eval(args: argparse.Namespace) -> int:
     try:
         results = evaluate.evaluate(_run_folder("run", args.run), args.device)
     except runs.Interrupted as stop:
+        last_words("")
         return _complain("sj-train eval", "interrupted.", stop.code)
     print(evaluate.report(results))
     return 0
@@ -193,10 +205,11 @@ def run_convert(args: argparse.Namespace) -> int:
     from sj_train.fit import convert, run as runs
 
     run = _run_folder("run", args.run)
+    words = _go_on("sj-train", "convert", run, "--time-steps", args.time_steps)
     try:
         results = convert.convert(run, args.time_steps, progress=not args.no_progress)
     except (runs.Interrupted, KeyboardInterrupt) as stop:
-        return _stopped(f"sj-train convert {run} --time-steps {args.time_steps}", stop)
+        return _stopped(words, stop)
     print(f"{convert.report(results)}\nfigure: {run / 'convert.png'}")
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from sj_train._interrupt import INTERRUPTED, RUN_VARIABLE, asking
 from sj_train.fit.checkpoint import BEST, FOLDER, load_weights, newest_intact, read_checkpoint
 from sj_train.fit.config import FitConfig
 from sj_train.fit.data import FitData
@@ -20,8 +22,6 @@ from sj_train.fit.errors import ConfigError, RunError
 from sj_train.fit.figure import draw_run
 from sj_train.fit.module import SpikingClassifier
 from sj_train.fit.trainer import make_trainer
-
-RUN_VARIABLE = "SJ_TRAIN_RUN"
 
 
 class Interrupted(Exception):
@@ -147,14 +147,29 @@ def _train(
 @contextmanager
 def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
     # Lightning turns an interrupt into an exit of the process, or into a silent return.
-    try:
-        yield
-    except SystemExit as stop:
-        if not trainer.interrupted:
+    with asking(lambda: _end_the_others(trainer)) as interrupt:
+        try:
+            yield
+        except SystemExit as stop:
+            if not trainer.interrupted:
+                raise
+            raise Interrupted(_status(trainer)) from stop
+        except Exception as error:
+            # What an interrupt of the other processes of a run looks like from this one.
+            if interrupt.heard:
+                raise Interrupted(INTERRUPTED) from error
             raise
-        raise Interrupted(143 if trainer.received_sigterm else 130) from stop
-    if trainer.interrupted:
-        raise Interrupted(130)
+        if interrupt.heard or trainer.interrupted or trainer.received_sigterm:
+            raise Interrupted(_status(trainer))
+
+
+def _status(trainer: pl.Trainer) -> int:
+    return 128 + signal.SIGTERM if trainer.received_sigterm else INTERRUPTED
+
+
+def _end_the_others(trainer: pl.Trainer) -> None:
+    if launcher := trainer.strategy.launcher:
+        launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def test(

@@ -16,6 +16,7 @@ from sj_train.fit.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from sj_train.fit.config import FitConfig
 from sj_train.fit.errors import ConfigError
 from sj_train.fit.progress import EpochBar
+from sj_train.fit.stop import StopBeforeBatch
 
 PRECISION = {"32": "32-true", "64": "64-true"}
 
@@ -59,7 +60,7 @@ def make_trainer(config: FitConfig, run: Path, *, progress: bool = True, log: bo
             gradient_clip_val=config.clip
             if config.clip and config.method in ("bptt", "tet")
             else None,
-            callbacks=[*bar, RunCheckpoint(run)],
+            callbacks=[*bar, RunCheckpoint(run), StopBeforeBatch()],
             plugins=[AtomicCheckpointIO()],
             logger=tensorboard(run) if log else False,
             default_root_dir=run,
