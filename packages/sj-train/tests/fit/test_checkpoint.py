@@ -25,7 +25,7 @@ def run(tmp_path):
     folder = tmp_path / "run" / "checkpoints"
     for number, name in enumerate(("best.ckpt", "previous.ckpt", "last.ckpt")):
         content = {"state_dict": {"w": torch.full((200,), float(number))}, "epoch": number}
-        content |= {"hyper_parameters": {}, "history": []}
+        content |= {"hyper_parameters": {}, "history": [{"epoch": number}]}
         AtomicCheckpointIO().save_checkpoint(content, folder / name)
     return tmp_path / "run"
 
@@ -71,6 +71,14 @@ def foreign(path):
     torch.save([1, 2], path)
 
 
+def of_no_epoch(path):
+    torch.save({**torch.load(path, weights_only=True), "history": []}, path)
+
+
+def without_weights(path):
+    torch.save({**torch.load(path, weights_only=True), "state_dict": None}, path)
+
+
 class Payload:
     def __reduce__(self):
         return os.mkdir, ("executed",)
@@ -80,7 +88,9 @@ def hostile(path):
     torch.save({"state_dict": {}, "payload": Payload()}, path)
 
 
-@pytest.mark.parametrize("damage", [cut, flip, empty, foreign, hostile])
+@pytest.mark.parametrize(
+    "damage", [cut, flip, empty, foreign, of_no_epoch, without_weights, hostile]
+)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
     run, damage, tmp_path, monkeypatch
 ):
@@ -94,6 +104,13 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
     assert len(complaints) == 1
     assert "last.ckpt` is damaged" in complaints[0]
     assert not (tmp_path / "executed").exists()
+
+
+def test_what_training_cannot_go_on_from_is_named(run):
+    path = run / "checkpoints" / "last.ckpt"
+    read_checkpoint(path)
+    with pytest.raises(RunError, match=r"last.ckpt` is damaged: it holds no `optimizer_states`"):
+        AtomicCheckpointIO().load_checkpoint(path)
 
 
 def test_the_newest_is_taken_when_all_are_well(run):

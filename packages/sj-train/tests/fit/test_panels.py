@@ -28,6 +28,13 @@ def test_losses_of_any_range_have_plain_numbers(losses):
         assert f"{float(text):g}" == text
 
 
+def test_a_loss_of_nothing_has_a_curve():
+    # Of a single class; matplotlib warns of a logarithm that is nowhere defined.
+    ax = Figure().add_subplot()
+    learning_curve(ax, [{"epoch": 1, "train_loss": 0.0}], "loss", best_epoch=1)
+    assert ax.get_yscale() == "linear"
+
+
 def luminance(colour):
     red, green, blue = (
         c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colors.to_rgb(colour)

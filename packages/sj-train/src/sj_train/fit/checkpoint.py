@@ -20,6 +20,10 @@ from sj_train.fit.history import write_metrics
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 NEXT = "next.ckpt"
 FOLDER = "checkpoints"
+CONTENT: dict[str, type] = {"state_dict": dict, "hyper_parameters": dict, "history": list}
+# What training, unlike a test, goes on from too.
+PROGRESS: dict[str, type] = {"optimizer_states": list, "loops": dict, "callbacks": dict}
+PROGRESS |= {"method": dict, "pytorch-lightning_version": str}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -40,10 +44,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             raise
         reason = (str(error).strip().splitlines() or ["unreadable"])[0].rstrip(".")
         raise RunError(f"Checkpoint `{path}` is damaged: {reason}.") from error
-    for name in ("state_dict", "hyper_parameters", "history"):
-        if not isinstance(content, dict) or name not in content:
-            raise RunError(f"Checkpoint `{path}` is damaged: it holds no `{name}`.")
+    _check(content, CONTENT, path)
+    if not all(isinstance(row, dict) and "epoch" in row for row in content["history"] or [None]):
+        raise RunError(f"Checkpoint `{path}` is damaged: its `history` tells of no epoch.")
     return content
+
+
+def _check(content: Any, wanted: dict[str, type], path: Path) -> None:
+    for name, kind in wanted.items():
+        if not isinstance(content, dict) or not isinstance(content.get(name), kind):
+            raise RunError(f"Checkpoint `{path}` is damaged: it holds no `{name}`.")
 
 
 def load_weights(module: Any, content: dict[str, Any], path: Path) -> None:
@@ -96,7 +106,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
+        content = read_checkpoint(Path(path))
+        _check(content, PROGRESS, Path(path))
+        return content
 
 
 class RunCheckpoint(Checkpoint):

@@ -142,8 +142,10 @@ def _stopped(words: str, stop: BaseException) -> int:
     return int(getattr(stop, "code", INTERRUPTED))
 
 
-def _go_on(*command: object) -> str:
-    words = f"Stopped. Go on with: {shlex.join(map(str, command))}"
+def _go_on(command: str, run: Path, *rest: object) -> str:
+    # A name that begins with a dash would be taken for a flag.
+    folder = f"./{run}" if str(run).startswith("-") else str(run)
+    words = "Stopped. Go on with: " + shlex.join([*command.split(), folder, *map(str, rest)])
     last_words(words)
     return words
 
@@ -170,7 +172,7 @@ def run_fit(args: argparse.Namespace) -> int:
     elif values:
         # So that the next one to resume it has them too.
         config.save(run / "config.json")
-    words = _go_on("sj-train", "fit", "--resume", run)
+    words = _go_on("sj-train fit --resume", run)
     try:
         results = runs.fit(
             module, data, run, resume=args.resume is not None, progress=not args.no_progress
@@ -205,7 +207,7 @@ def run_convert(args: argparse.Namespace) -> int:
     from sj_train.fit import convert, run as runs
 
     run = _run_folder("run", args.run)
-    words = _go_on("sj-train", "convert", run, "--time-steps", args.time_steps)
+    words = _go_on("sj-train convert", run, "--time-steps", args.time_steps)
     try:
         results = convert.convert(run, args.time_steps, progress=not args.no_progress)
     except (runs.Interrupted, KeyboardInterrupt) as stop:

@@ -61,6 +61,8 @@ def _log_axis(ax: Any) -> None:
             # Which ticks have a label at all depends on the range, and is the formatter's choice.
             return f"{x:g}" if super().__call__(x, pos) else ""
 
+    if not any((line.get_ydata() > 0).any() for line in ax.lines[:2]):
+        return  # A single class leaves nothing to lose.
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(Plain())
     ax.yaxis.set_minor_formatter(Plain())

@@ -133,8 +133,11 @@ def load_npz(path: Path, time_steps: int) -> DataSplits:
             "must hold `x` as [N, F], [N, H, W], [N, C, H, W] or [N, T, C, H, W] and `y` as [N],"
             f" not {list(x.shape)} and {list(y.shape)}"
         )
-    if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
-        raise bad(f"must hold whole class numbers from 0 in `y`, not {y.dtype} from {y.min()}")
+    if not np.issubdtype(y.dtype, np.integer):
+        kind = "text" if y.dtype.kind in "US" else y.dtype.name
+        raise bad(f"must hold whole class numbers from 0 in `y`, not {kind}")
+    if y.min() < 0:
+        raise bad(f"must hold whole class numbers from 0 in `y`, not from {y.min()}")
     if x.dtype.kind not in "biuf":
         raise bad(f"must hold numbers in `x`, not {x.dtype}")
     scale = 255.0 if x.dtype == np.uint8 else 1.0
