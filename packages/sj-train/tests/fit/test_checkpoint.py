@@ -117,6 +117,14 @@ def test_the_newest_is_taken_when_all_are_well(run):
     assert newest_intact(run) == (run / "checkpoints" / "last.ckpt", [])
 
 
+def test_what_may_not_be_read_is_not_replaced_by_a_new_start(run, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "previous.ckpt")
+    assert newest_intact(run)[0] == run / "checkpoints" / "last.ckpt"
+    cut(run / "checkpoints" / "last.ckpt")
+    with pytest.raises(RunError, match=r"previous.ckpt` may not be read"):
+        newest_intact(run)
+
+
 def test_a_run_without_any_readable_checkpoint_starts_anew(run):
     for name in ("last", "previous", "best"):
         cut(run / "checkpoints" / f"{name}.ckpt")

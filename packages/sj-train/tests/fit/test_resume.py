@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,9 +37,9 @@ def hear_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def start(run):
+def start(run, *more):
     return subprocess.Popen(
-        [*COMMAND, "--output", str(run)],
+        [*COMMAND, *more, "--output", str(run)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -134,6 +135,25 @@ def test_an_interrupt_keeps_the_checkpoint_and_says_how_to_go_on(
     assert "Traceback" not in said
     resume(run)
     assert_same(last(run)["state_dict"], last(uninterrupted)["state_dict"])
+
+
+@pytest.mark.slow
+def test_a_killed_process_of_several_ends_the_run_and_it_goes_on(tmp_path):
+    run = tmp_path / "run"
+    process = start(run, "--device", "cpu", "--devices", "2", "--strategy", "ddp")
+    wait_for_epoch(run, 1, process)
+    others = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not others.exists():
+        pytest.skip("needs Linux, to find the other process")
+    os.kill(int(others.read_text().split()[0]), signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    lost = "sj-train fit: error: Another process of the run has ended."
+    assert said.strip() == f"{lost} Go on with: sj-train fit --resume {run}"
+    # Not in this process, whose environment a strategy changes.
+    again = [*COMMAND[:4], "--resume", str(run), "--no-progress"]
+    subprocess.run(again, env=ENVIRONMENT, check=True, timeout=200)
+    assert last(run)["history"][-1]["epoch"] == 4
 
 
 def test_a_finished_run_can_be_resumed_without_harm(uninterrupted, capsys):

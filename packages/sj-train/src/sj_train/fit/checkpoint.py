@@ -73,12 +73,17 @@ def newest_intact(run: Path) -> tuple[Path | None, list[str]]:
 
     None for a run that was stopped before its first checkpoint, or has no intact one: it can only
     start anew, and with the same seed still ends with the same weights.
+
+    Raises:
+        RunError: there is one that may not be read, which starting anew would replace.
     """
     complaints = []
     for name in (LAST, PREVIOUS, BEST):
         path = run / FOLDER / name
         if not path.exists():
             continue
+        if not os.access(path, os.R_OK):
+            raise RunError(f"Checkpoint `{path}` may not be read: see to its permissions.")
         try:
             read_checkpoint(path)
         except RunError as error:

@@ -136,18 +136,18 @@ def _complain(command: str, message: str, status: int) -> int:
     return status
 
 
-def _stopped(words: str, stop: BaseException) -> int:
+def _stopped(cure: str, stop: BaseException) -> int:
     last_words("")
-    print(f"\n{words}", file=sys.stderr)
+    print(f"\nStopped. {cure}", file=sys.stderr)
     return int(getattr(stop, "code", INTERRUPTED))
 
 
 def _go_on(command: str, run: Path, *rest: object) -> str:
     # A name that begins with a dash would be taken for a flag.
     folder = f"./{run}" if str(run).startswith("-") else str(run)
-    words = "Stopped. Go on with: " + shlex.join([*command.split(), folder, *map(str, rest)])
-    last_words(words)
-    return words
+    cure = "Go on with: " + shlex.join([*command.split(), folder, *map(str, rest)])
+    last_words(f"Stopped. {cure}")
+    return cure
 
 
 def _run_folder(name: str, given: str) -> Path:
@@ -172,13 +172,15 @@ def run_fit(args: argparse.Namespace) -> int:
     elif values:
         # So that the next one to resume it has them too.
         config.save(run / "config.json")
-    words = _go_on("sj-train fit --resume", run)
+    cure = _go_on("sj-train fit --resume", run)
     try:
         results = runs.fit(
             module, data, run, resume=args.resume is not None, progress=not args.no_progress
         )
     except (runs.Interrupted, KeyboardInterrupt) as stop:
-        return _stopped(words, stop)
+        return _stopped(cure, stop)
+    except ConnectionError as error:
+        return _complain("sj-train fit", f"{error} {cure}", 1)
     if not module.trainer.is_global_zero:
         return 0
     print(
@@ -207,11 +209,11 @@ def run_convert(args: argparse.Namespace) -> int:
     from sj_train.fit import convert, run as runs
 
     run = _run_folder("run", args.run)
-    words = _go_on("sj-train convert", run, "--time-steps", args.time_steps)
+    cure = _go_on("sj-train convert", run, "--time-steps", args.time_steps)
     try:
         results = convert.convert(run, args.time_steps, progress=not args.no_progress)
     except (runs.Interrupted, KeyboardInterrupt) as stop:
-        return _stopped(words, stop)
+        return _stopped(cure, stop)
     print(f"{convert.report(results)}\nfigure: {run / 'convert.png'}")
     return 0
 

@@ -122,7 +122,9 @@ class FitConfig:
 
     def _check(self, name: str, rule: str, holds: Callable[[Any], bool]) -> None:
         value = getattr(self, name)
-        if (isinstance(value, float) and not math.isfinite(value)) or not holds(value):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(name, value, f"{rule} and finite")
+        if not holds(value):
             raise ConfigError(name, value, rule)
 
     def needs_two_samples(self) -> bool:

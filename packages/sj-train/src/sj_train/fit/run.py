@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
-from sj_train._interrupt import INTERRUPTED, RUN_VARIABLE, asking
+from sj_train._interrupt import RUN_VARIABLE
 from sj_train.fit.checkpoint import BEST, FOLDER, load_weights, newest_intact, read_checkpoint
 from sj_train.fit.config import FitConfig
 from sj_train.fit.data import FitData
 from sj_train.fit.errors import ConfigError, RunError
 from sj_train.fit.figure import draw_run
 from sj_train.fit.module import SpikingClassifier
+from sj_train.fit.stop import Interrupted as Interrupted, interruptible
 from sj_train.fit.trainer import make_trainer
-
-
-class Interrupted(Exception):
-    """Training was stopped from outside, by Ctrl-C or SIGTERM; `code` is the exit status."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__()
-        self.code = code
 
 
 def new_run(config: FitConfig, out: str | None) -> Path:
@@ -100,6 +90,7 @@ def fit(
     """Trains, tests the best checkpoint, writes `results.json` and, asked for, `figure.png`.
 
     Raises:
+        ConnectionError: another process of the run has ended.
         Interrupted: stopped by Ctrl-C or SIGTERM.
         RunError: the checkpoint to go on from is of another network.
     """
@@ -140,36 +131,8 @@ def _silent(message: str) -> None:
 def _train(
     trainer: pl.Trainer, module: SpikingClassifier, data: FitData, checkpoint: Path | None
 ) -> None:
-    with _interruptible(trainer):
+    with interruptible(trainer):
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
-
-
-@contextmanager
-def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    # Lightning turns an interrupt into an exit of the process, or into a silent return.
-    with asking(lambda: _end_the_others(trainer)) as interrupt:
-        try:
-            yield
-        except SystemExit as stop:
-            if not trainer.interrupted:
-                raise
-            raise Interrupted(_status(trainer)) from stop
-        except Exception as error:
-            # What an interrupt of the other processes of a run looks like from this one.
-            if interrupt.heard:
-                raise Interrupted(INTERRUPTED) from error
-            raise
-        if interrupt.heard or trainer.interrupted or trainer.received_sigterm:
-            raise Interrupted(_status(trainer))
-
-
-def _status(trainer: pl.Trainer) -> int:
-    return 128 + signal.SIGTERM if trainer.received_sigterm else INTERRUPTED
-
-
-def _end_the_others(trainer: pl.Trainer) -> None:
-    if launcher := trainer.strategy.launcher:
-        launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def test(
@@ -179,7 +142,7 @@ def test(
     path = run / FOLDER / BEST
     best = read_checkpoint(path)
     load_weights(module, best, path)
-    with _interruptible(trainer):
+    with interruptible(trainer):
         trainer.test(module, datamodule=data, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return {

@@ -25,6 +25,9 @@ def quieten_lightning() -> None:
     """Silences what Lightning says about its own defaults; its errors still pass."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It says which process has ended, right before it ends this one.
+    launcher = "lightning.fabric.strategies.launchers.subprocess_script"
+    logging.getLogger(launcher).setLevel(logging.INFO)
     for message in (
         ".*does not have many workers.*",
         ".*The number of training batches.*",
