@@ -48,6 +48,24 @@ def test_spike_count_cross_entropy_from_its_definition(shape):
     assert spike_count_cross_entropy(spikes.bool(), target).item() == pytest.approx(want, rel=1e-5)
 
 
+def test_counts_that_half_precision_cannot_tell_apart():
+    spikes = torch.ones(301, 1, 2, dtype=torch.bfloat16)
+    spikes[0, 0, 1] = 0.0
+    got = spike_count_cross_entropy(spikes, torch.tensor([0]))
+    assert got.dtype == torch.bfloat16
+    assert got.item() == pytest.approx(math.log(1 + math.exp(-1)), rel=0.01)
+    wanted = torch.tensor([[1.0, 0.0]], dtype=torch.bfloat16)
+    assert torch.equal(spike_count_cross_entropy(spikes, wanted), got)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.int16])
+def test_classes_of_any_integer_dtype(dtype):
+    spikes = (torch.arange(24) % 5 == 0).view(4, 2, 3).double()
+    target = torch.tensor([2, 0])
+    want = spike_count_cross_entropy(spikes, target)
+    assert torch.equal(spike_count_cross_entropy(spikes, target.to(dtype)), want)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -57,6 +75,7 @@ def test_spike_count_cross_entropy_from_its_definition(shape):
         (lambda: firing_rate_loss(torch.zeros(2, 0), 0.1, 0.4), "one sample"),
         (lambda: spike_count_cross_entropy(torch.zeros(3, 2), torch.zeros(2)), "[T, N, C, *]"),
         (lambda: spike_count_cross_entropy(torch.zeros(3, 2, 4), torch.zeros(3)), "`target`"),
+        (lambda: spike_count_cross_entropy(torch.zeros(3, 2, 4), torch.zeros(2)), "as integers"),
     ],
 )
 def test_bad_arguments(call, message):

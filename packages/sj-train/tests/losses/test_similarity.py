@@ -173,9 +173,24 @@ def test_loss_in_half_precision_and_under_autocast():
     assert got.item() == pytest.approx(want, rel=1e-5)
 
 
+def test_gaussian_of_a_distance_beyond_half_precision():
+    x = torch.ones(1, 70000, dtype=torch.float16)
+    got = kernel_dot_product(x, torch.zeros_like(x), "gaussian", 200.0)
+    assert got.dtype == torch.float16
+    assert got.item() == pytest.approx(math.exp(-70000 / 80000), rel=1e-3)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "polynomial", "sigmoid", "gaussian"])
+def test_kernels_of_two_dtypes(kernel):
+    x, y = torch.rand(3, 5), torch.rand(2, 5, dtype=torch.float64)
+    want = kernel_dot_product(x.double(), y, kernel, 2.0)
+    assert torch.equal(kernel_dot_product(x, y, kernel, 2.0), want)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda x, y: spike_similar_loss(x[..., :0], y), "no axis of length 0"),
         (lambda x, y: kernel_dot_product(x, x, "cosine"), "`kernel` (='cosine')"),
         (lambda x, y: kernel_dot_product(x, x, "polynomial"), "argument `d`."),
         (lambda x, y: kernel_dot_product(x, x, "sigmoid"), "argument `alpha`."),

@@ -83,6 +83,14 @@ def test_whole_loss(lambda_, phi):
     assert got == pytest.approx((1 - lambda_) * ce + lambda_ * mse, rel=1e-12)
 
 
+def test_integer_classes_and_outputs_of_any_dtype():
+    x_seq = torch.arange(24).view(4, 2, 3) % 5
+    target = torch.tensor([2, 0])
+    want = TETLoss()(x_seq.float(), target)
+    for dtype in (torch.int32, torch.uint8):
+        assert torch.equal(TETLoss()(x_seq.to(dtype), target.to(dtype)), want)
+
+
 def test_defaults_and_repr():
     assert repr(TETLoss()) == "TETLoss(lambda_=0.05, phi=1.0)"
     assert not TETLoss().state_dict()

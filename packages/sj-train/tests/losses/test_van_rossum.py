@@ -29,6 +29,23 @@ def test_by_the_sum_of_exponentials(tau, shape):
     assert van_rossum_distance(y.bool(), x.bool(), tau).item() == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_rounds_the_result_alone(dtype):
+    # Of a spike at each step the filtered train is a geometric series, whose later terms half
+    # precision would not see.
+    decay = math.exp(-1 / 50)
+    want = sum(((1 - decay ** (t + 1)) / (1 - decay)) ** 2 for t in range(400)) / 50
+    got = van_rossum_distance(torch.ones(400, 1, 1, dtype=dtype), torch.zeros(400, 1, 1), 50.0)
+    assert got.dtype == torch.float32
+    assert got.item() == pytest.approx(want, rel=1e-5)
+    got = van_rossum_distance(torch.ones(400, 1, 1, dtype=dtype), torch.zeros(400, 1, 1).bool(), 50)
+    assert got.item() == pytest.approx(want, rel=1e-5)
+    half = torch.ones(400, 1, 1, dtype=dtype)
+    got = van_rossum_distance(half, torch.zeros_like(half), 50.0)
+    assert got.dtype == dtype
+    assert got.item() == pytest.approx(want, rel=torch.finfo(dtype).eps)
+
+
 def test_limits_of_the_paper():
     # One spike against none: 1/2 in continuous time, reached as the step becomes short.
     x = torch.zeros(20000, 1, 1, dtype=torch.float64)

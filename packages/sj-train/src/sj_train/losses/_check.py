@@ -17,11 +17,19 @@ def check_sequence(name: str, x_seq: Tensor, layout: str, min_dim: int) -> None:
         raise ValueError(f"`{name}` (shape {tuple(x_seq.shape)}) must hold at least one time step.")
 
 
-def check_class_target(x: Tensor, target: Tensor) -> None:
-    """Raise `ValueError` unless `target` holds classes `[N, *]` or probabilities `[N, C, *]`."""
+def widen(x: Tensor) -> Tensor:
+    """Give half precision float32, where sums over many spikes are not rounded away."""
+    x = as_floating(x)
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def class_target(x: Tensor, target: Tensor) -> Tensor:
+    """Return class indices `[N, *]` as int64, or probabilities `[N, C, *]`; else `ValueError`."""
     classes = (x.shape[0], *x.shape[2:])
-    if tuple(target.shape) not in (classes, tuple(x.shape)):
+    wanted = tuple(x.shape) if target.is_floating_point() else classes
+    if tuple(target.shape) != wanted:
         raise ValueError(
-            f"`target` (shape {tuple(target.shape)}) must hold class indices of shape {classes} "
-            f"or class probabilities of shape {tuple(x.shape)}."
+            f"`target` (shape {tuple(target.shape)}) must hold class indices of "
+            f"shape {classes}, as integers, or class probabilities of shape {tuple(x.shape)}."
         )
+    return target if target.is_floating_point() else target.long()

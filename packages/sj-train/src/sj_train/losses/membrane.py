@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from sj_train.losses._check import check_sequence
+from sj_train.losses._check import as_floating, check_sequence
 
 
 def membrane_mse(
@@ -34,6 +34,7 @@ def membrane_mse(
         >>> membrane_mse(v_seq, torch.tensor([0]))
         tensor(0.3750)
     """
+    v_seq = as_floating(v_seq)
     if target.is_floating_point():
         check_sequence("v_seq", v_seq, "[T, N, *]", 2)
         if target.shape not in (v_seq.shape, v_seq.shape[1:]):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sj_train.losses._check import as_floating, check_class_target, check_sequence
+from sj_train.losses._check import as_floating, check_sequence, class_target, widen
 
 
 def firing_rate_loss(spikes: Tensor, low: float, high: float) -> Tensor:
@@ -63,5 +63,8 @@ def spike_count_cross_entropy(spikes: Tensor, target: Tensor) -> Tensor:
         tensor(0.1269)
     """
     check_sequence("spikes", spikes, "[T, N, C, *]", 3)
-    check_class_target(spikes[0], target)
-    return F.cross_entropy(as_floating(spikes).sum(dim=0), target)
+    target = class_target(spikes[0], target)
+    count = widen(spikes).sum(dim=0)
+    if target.is_floating_point():
+        target = target.to(count.dtype)
+    return F.cross_entropy(count, target).to(as_floating(spikes[:0]).dtype)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sj_train.losses._check import as_floating
+from sj_train.losses._check import as_floating, widen
 
 _ARGUMENT = {"polynomial": "d", "sigmoid": "alpha", "gaussian": "sigma"}
 _KERNELS = ("linear", *_ARGUMENT)
@@ -40,7 +40,7 @@ def kernel_dot_product(x: Tensor, y: Tensor, kernel: str = "linear", *args: floa
         *args: the parameter of the kernel; more of them are ignored.
 
     Returns:
-        `[N, K]`, in the dtype of `x` and `y`.
+        `[N, K]`, in the dtype of `x` and `y` (the wider one).
 
     Raises:
         ValueError: an unknown kernel, a missing argument, `sigma` <= 0, shapes that do not fit.
@@ -64,11 +64,13 @@ def kernel_dot_product(x: Tensor, y: Tensor, kernel: str = "linear", *args: floa
             f"`kernel` (={kernel!r}) must be followed by its argument `{_ARGUMENT[kernel]}`."
         )
     x, y = as_floating(x), as_floating(y)
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    x, y = x.to(dtype), y.to(dtype)
     if kernel == "gaussian":
         sigma = args[0]
         if not sigma > 0:
             raise ValueError(f"`sigma` (={sigma}) must be greater than 0.")
-        return torch.exp(_squared_distance(x, y) / (-2.0 * sigma * sigma))
+        return torch.exp(_squared_distance(x, y) / (-2.0 * sigma * sigma)).to(dtype)
     dot = x @ y.t()
     if kernel == "polynomial":
         return dot.pow(args[0])
@@ -79,11 +81,9 @@ def kernel_dot_product(x: Tensor, y: Tensor, kernel: str = "linear", *args: floa
 
 def _squared_distance(x: Tensor, y: Tensor) -> Tensor:
     # |x|^2 + |y|^2 - 2 x.y would cancel: it goes negative, and equal rows are not at distance 0.
-    wide = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    distance = torch.cdist(
-        x.to(wide), y.to(wide), compute_mode="donot_use_mm_for_euclid_dist"
-    ).square()
-    return distance.to(torch.promote_types(x.dtype, y.dtype))
+    # In half precision it would overflow.
+    distance = torch.cdist(widen(x), widen(y), compute_mode="donot_use_mm_for_euclid_dist")
+    return distance.square()
 
 
 def _cosine(x: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def spike_similar_loss(
         A scalar.
 
     Raises:
-        ValueError: an unknown name, a missing argument, shapes that do not fit.
+        ValueError: an unknown name, a missing argument, shapes that do not fit or are empty.
 
     Example:
         >>> import torch
@@ -143,8 +143,11 @@ def spike_similar_loss(
         raise ValueError(
             f"`kernel_type` (={kernel_type!r}) must be one of {', '.join(map(repr, _KERNELS))}."
         )
-    if spikes.dim() < 2 or spikes.shape[0] == 0:
-        raise ValueError(f"`spikes` (shape {tuple(spikes.shape)}) must have the shape [N, M, T].")
+    if spikes.dim() < 2 or spikes.numel() == 0:
+        raise ValueError(
+            f"`spikes` (shape {tuple(spikes.shape)}) must have the shape [N, M, T], no axis of "
+            "length 0."
+        )
     if labels.dim() != 2 or labels.shape[0] != spikes.shape[0]:
         raise ValueError(
             f"`labels` (shape {tuple(labels.shape)}) must have the shape [N, C] with N = "

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sj_train.losses._check import check_class_target, check_sequence
+from sj_train.losses._check import as_floating, check_sequence, class_target
 
 
 def temporal_efficient_training_cross_entropy(x_seq: Tensor, target: Tensor) -> Tensor:
@@ -34,7 +34,8 @@ def temporal_efficient_training_cross_entropy(x_seq: Tensor, target: Tensor) -> 
         tensor(2.3026)
     """
     check_sequence("x_seq", x_seq, "[T, N, C, *]", 3)
-    check_class_target(x_seq[0], target)
+    target = class_target(x_seq[0], target)
+    x_seq = as_floating(x_seq)
     repeated = target.unsqueeze(0).expand(x_seq.shape[0], *target.shape)
     return F.cross_entropy(x_seq.flatten(0, 1), repeated.flatten(0, 1))
 
@@ -76,7 +77,7 @@ class TETLoss(nn.Module):
     def forward(self, x_seq: Tensor, target: Tensor) -> Tensor:
         """Return the loss of `x_seq` `[T, N, C, *]` against `target` `[N, *]`."""
         cross_entropy = temporal_efficient_training_cross_entropy(x_seq, target)
-        spread = (x_seq - self.phi).square().mean()
+        spread = (as_floating(x_seq) - self.phi).square().mean()
         return (1.0 - self.lambda_) * cross_entropy + self.lambda_ * spread
 
     def extra_repr(self) -> str:

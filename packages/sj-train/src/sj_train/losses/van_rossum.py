@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from sj_train.losses._check import as_floating, check_sequence
+from sj_train.losses._check import as_floating, check_sequence, widen
 
 
 def van_rossum_distance(spikes: Tensor, target: Tensor, tau: float) -> Tensor:
@@ -29,7 +29,7 @@ def van_rossum_distance(spikes: Tensor, target: Tensor, tau: float) -> Tensor:
         A scalar.
 
     Raises:
-        ValueError: shapes that differ, `tau` <= 0, or no time step.
+        ValueError: shapes that differ, `tau` <= 0 or infinite, or no time step.
 
     Source: van Rossum, A novel spike distance (2001), in discrete time.
 
@@ -45,14 +45,15 @@ def van_rossum_distance(spikes: Tensor, target: Tensor, tau: float) -> Tensor:
             f"`target` (shape {tuple(target.shape)}) must have the shape of `spikes`, "
             f"{tuple(spikes.shape)}."
         )
-    if not tau > 0:
-        raise ValueError(f"`tau` (={tau}) must be greater than 0.")
+    if not 0 < tau < math.inf:
+        raise ValueError(f"`tau` (={tau}) must be greater than 0 and finite.")
     # The filter is linear: filtering the difference once is filtering both trains.
-    difference = as_floating(spikes) - as_floating(target)
+    difference = widen(spikes) - widen(target)
     decay = math.exp(-1.0 / tau)
     trace = torch.zeros_like(difference[0])
     total = difference.new_zeros(())
     for step in difference.unbind(0):
         trace = trace * decay + step
         total = total + trace.square().mean()
-    return total / tau
+    dtype = torch.promote_types(*(as_floating(x[:0]).dtype for x in (spikes, target)))
+    return (total / tau).to(dtype)
