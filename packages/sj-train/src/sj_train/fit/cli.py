@@ -161,6 +161,7 @@ def run_fit(args: argparse.Namespace) -> int:
     values = {k: v for k, v in vars(args).items() if k in FitConfig.__dataclass_fields__}
     if args.resume is not None:
         run = _run_folder("resume", args.resume)
+        _go_on("sj-train fit --resume", run)
         config = resumed_config(run, values, args.output)
     else:
         config = FitConfig(**values)
@@ -206,10 +207,10 @@ def run_eval(args: argparse.Namespace) -> int:
 
 def run_convert(args: argparse.Namespace) -> int:
     """`sj-train convert RUN`."""
-    from sj_train.fit import convert, run as runs
-
     run = _run_folder("run", args.run)
     cure = _go_on("sj-train convert", run, "--time-steps", args.time_steps)
+    from sj_train.fit import convert, run as runs
+
     try:
         results = convert.convert(run, args.time_steps, progress=not args.no_progress)
     except (runs.Interrupted, KeyboardInterrupt) as stop:
