@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from sj_convert.correction import correct_bias
 from sj_convert.fuse import fuse
@@ -20,6 +19,7 @@ from sj_convert.pooling import check_max_pool
 from sj_convert.replace import NEURONS, replace_max_pools, replace_relus
 from sj_convert.report import analog_nodes, refuse
 from sj_convert.rewrite import finish
+from sj_convert.shapes import find_shapes
 from sj_convert.steps import channels_last, with_step_modes
 from sj_convert.trace import trace, unwrapped
 
@@ -169,7 +169,7 @@ class Converter(nn.Module):
         if self.strict:
             refuse(report)
         with torch.no_grad():
-            ShapeProp(gm).propagate(*next(batches(gm, self.dataloader, device)))
+            find_shapes(gm, next(batches(gm, self.dataloader, device)), "dataloader")
             self.fuse(gm, self.fuse_flag)
             analog = copy.deepcopy(gm) if self.bias_correction else None
             self.set_voltagehook(

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from sj_convert.fuse import fuse
 from sj_convert.nir.extra import check_dt, load_nir
@@ -16,6 +15,7 @@ from sj_convert.nir.network import NIRNetwork
 from sj_convert.nir.target import SOFT_RESETS, Target
 from sj_convert.nir.write_module import graph_of
 from sj_convert.nir.writer import Writer
+from sj_convert.shapes import find_shapes
 from sj_convert.trace import trace
 from sj_core import functional
 
@@ -82,9 +82,9 @@ def to_nir(
     functional.reset_net(gm)
     functional.set_step_mode(gm, "s")
     with torch.no_grad():
-        ShapeProp(gm).propagate(*inputs)
+        find_shapes(gm, inputs, "sample_input")
         fuse(gm)
         functional.reset_net(gm)
-        ShapeProp(gm).propagate(*inputs)
+        find_shapes(gm, inputs, "sample_input")
     functional.reset_net(gm)
     return Writer(target, gm).graph()
