@@ -1,6 +1,9 @@
 """Every way of writing a ReLU or a max pool becomes a module; in-place writes are kept."""
 
 import math
+import subprocess
+import sys
+import textwrap
 import threading
 import warnings
 
@@ -326,3 +329,25 @@ def test_hooks_that_compute_weights_are_kept():
     with torch.no_grad():
         mean = snn(x.expand(512, *x.shape)).mean(0)
         torch.testing.assert_close(mean, ann(x), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["stack", "cat", "hstack"])
+def test_the_compiler_still_knows_the_functions_of_lists(name):
+    # In a process that has not compiled before: the compiler learns torch's names but once.
+    script = f"""
+        import torch
+        from torch import nn
+        from sj_convert import Converter
+        ann = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+        Converter([torch.rand(2, 4)])(ann)
+        function = torch.compile(
+            lambda x: torch.{name}(x.unbind(0)), fullgraph=True, backend="eager"
+        )
+        print(function(torch.ones(2, 3)).numel())
+    """
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+    )
+    assert process.stdout == "6\n", process.stderr

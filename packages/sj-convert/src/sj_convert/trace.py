@@ -91,9 +91,25 @@ class _Tracer(fx.Tracer):
 _OF_LISTS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack")
 
 
+@functools.cache
+def _refuses_proxies() -> bool:
+    try:
+        torch.stack(fx.Proxy(fx.Graph().placeholder("tensors")))  # type: ignore[arg-type]
+    except TypeError:
+        return True
+    return False
+
+
 @contextmanager
 def _lists_may_be_proxies() -> Iterator[None]:
-    """Record `torch.stack(x.unbind())`: torch 2.6 refuses a proxy for a list before fx is asked."""
+    """Record `torch.stack(x.unbind())`: torch 2.6 refuses a proxy for a list before fx is asked.
+
+    Newer ones ask it, and there nothing is replaced: their compiler may learn the names of torch's
+    functions meanwhile, and would not know the ones put back.
+    """
+    if not _refuses_proxies():
+        yield
+        return
 
     def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
