@@ -1,5 +1,7 @@
 """A setting changed on a node in use counts from the next step on, on both backends."""
 
+import copy
+
 import pytest
 import torch
 
@@ -90,3 +92,74 @@ def test_threshold_that_requires_grad(name, shape):
     (expected * x).sum().backward()
     torch.testing.assert_close(leaf.grad, other.grad)
     assert node.v_threshold.grad is None
+
+
+def after(node, x):
+    return torch.stack([node(step) for step in x]), node.v
+
+
+@pytest.mark.parametrize("name", ["torch", "auto"])
+@pytest.mark.parametrize("kind", ["IFNode", "LIFNode", "QIFNode", "NonSpikingIFNode"])
+@pytest.mark.parametrize("v_reset", [-0.5, 0.25, None])
+def test_a_v_reset_set_later_is_where_v_starts(kind, v_reset, name):
+    x = torch.rand(5, 3, generator=torch.Generator().manual_seed(1))
+    built = getattr(neuron, kind)(v_reset=v_reset, backend=name)
+    changed = getattr(neuron, kind)(backend=name)
+    changed.v_reset = v_reset
+    assert changed.v == (v_reset or 0.0)
+    expected = after(built, x)
+    torch.testing.assert_close(after(changed, x), expected, rtol=0, atol=0)
+    used = getattr(neuron, kind)(backend=name)
+    used(x[0])
+    kept = used.v.clone()
+    used.v_reset = v_reset
+    assert torch.equal(used.v, kept), "in mid-sequence V stays what it is"
+    used.reset()
+    torch.testing.assert_close(after(used, x), expected, rtol=0, atol=0)
+
+
+def test_a_v_reset_set_later_is_checked_copied_and_leaves_other_starts_alone():
+    node = neuron.IFNode()
+    with pytest.raises(TypeError, match=r"`v_reset` \(='a'\) must be a number"):
+        node.v_reset = "a"
+    node.v_reset = -1
+    twin = copy.deepcopy(node)
+    twin.reset()
+    assert (twin.v_reset, twin.v) == (-1.0, -1.0)
+
+    class Elsewhere(neuron.IFNode):
+        def __init__(self):
+            super().__init__()
+            self.register_memory("v", 0.75)
+
+    elsewhere = Elsewhere()
+    elsewhere.v_reset = -1.0
+    assert elsewhere.v == 0.75
+    half = neuron.HalfThresholdIFNode()
+    half.v_reset = -1.0
+    assert half.v == 0.5
+
+
+def test_a_subclass_may_keep_its_own_v_reset():
+    """One per neuron, that moves with the module and is in its `state_dict`."""
+
+    class Own(neuron.IFNode):
+        def __init__(self):
+            super().__init__(backend="torch")
+            del self.v_reset
+            self.register_buffer("v_reset", torch.tensor([0.0, -1.0]))
+
+    node = Own()
+    assert node(torch.ones(3, 2)).all()
+    assert node.v.tolist() == [[0.0, -1.0]] * 3
+    assert list(node.state_dict()) == ["v_reset"]
+
+
+def test_a_w_rest_set_later_is_where_w_starts():
+    node = neuron.IzhikevichNode(w_rest=0.1)
+    node.w_rest = 0.5
+    assert node.w == 0.5
+    node(torch.zeros(2))
+    node.w_rest = 0.75
+    node.reset()
+    assert node.w == 0.75

@@ -103,6 +103,18 @@ class MemoryModule(nn.Module, StepModule):
         self._memory_reset_values[name] = copy.deepcopy(reset_value)
         setattr(self, name, copy.deepcopy(reset_value))
 
+    def move_reset_value(self, name: str, old: float, new: float) -> None:
+        """Let ``reset()`` put the memory ``name`` to ``new`` where it has put it to ``old``.
+
+        A memory that is at ``old`` moves with it: a fresh module starts from its settings as they
+        are now. One that a subclass resets to another value stays as it is.
+        """
+        if not _equal_without_tensors(self._memory_reset_values.get(name), old):
+            return
+        if _equal_without_tensors(getattr(self, name), old):
+            setattr(self, name, new)
+        self._memory_reset_values[name] = new
+
     def named_memories(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Any]]:
         """Yield dotted name and value of each memory here and, with ``recurse``, in submodules."""
         modules = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]

@@ -71,10 +71,10 @@ class BaseNode(SpikingNode):
     * hard reset `V = S*v_reset + (1 - S)*H`; soft reset (`v_reset=None`)
       `V = H - S*v_threshold`. With `detach_reset` the `S` in the reset carries no gradient.
 
-    `V` starts at `v_reset` (0 for soft reset), is kept in float32 for half-precision inputs, and
-    stays in `self.v` between calls until `reset()`. `store_v_seq` keeps `V` of every step of the
-    last sequence in `self.v_seq`. `v_threshold` may be set to a tensor: one value per channel
-    `(C,)` (axis 1 of `(N, C, *)`) or any shape that broadcasts to `(N, *)`; it gets no gradient.
+    `V` starts at the present `v_reset` (0 for soft reset), is kept in float32 for half-precision
+    inputs, and stays in `self.v` between calls until `reset()`. `store_v_seq` keeps `V` of every
+    step of the last sequence in `self.v_seq`. `v_threshold` may be a tensor, without gradient:
+    one value per channel `(C,)` (axis 1 of `(N, C, *)`) or any shape that broadcasts to `(N, *)`.
 
     Shapes: `(N, *)` to `(N, *)` for `step_mode='s'`; `(T, N, *)` to `(T, N, *)` for 'm'.
 
@@ -107,11 +107,27 @@ class BaseNode(SpikingNode):
     ) -> None:
         super().__init__(surrogate_function, step_mode, backend)
         self.v_threshold: Any = as_threshold(v_threshold)
-        self.v_reset = None if v_reset is None else as_float("v_reset", v_reset)
+        self.v_reset = v_reset
         self.detach_reset = bool(detach_reset)
         self.store_v_seq = bool(store_v_seq)
         self.v_seq: Tensor | None = None
-        self.register_memory("v", 0.0 if self.v_reset is None else self.v_reset)
+        self.register_memory("v", self.v_reset or 0.0)
+
+    @property
+    def v_reset(self) -> float | None:
+        """The voltage after a spike and before the first step; None: soft reset, V starts at 0."""
+        own: dict[str, Any] = self.__dict__
+        return own["_v_reset"] if "_v_reset" in own else self.__getattr__("v_reset")  # type: ignore[return-value]
+
+    @v_reset.setter
+    def v_reset(self, value: float | None) -> None:
+        value = None if value is None else as_float("v_reset", value)
+        self.move_reset_value("v", self.__dict__.get("_v_reset") or 0.0, value or 0.0)
+        self._v_reset = value
+
+    @v_reset.deleter
+    def v_reset(self) -> None:
+        del self._v_reset  # a subclass may keep a buffer or a parameter of the name
 
     def native_params(self) -> tuple[float, ...]:
         """The numbers of the charge that sj-kernels takes, in its order."""

@@ -62,11 +62,22 @@ class IzhikevichNode(BaseNode):
         self.v_c = as_float("v_c", v_c)
         self.a0 = as_positive("a0", a0)
         self.v_rest = as_float("v_rest", v_rest)
-        self.w_rest = as_float("w_rest", w_rest)
         self.tau_w = as_positive("tau_w", tau_w)
         self.a = as_float("a", a)
         self.b = as_float("b", b)
-        self.register_memory("w", self.w_rest)
+        self.register_memory("w", 0.0)
+        self.w_rest = w_rest
+
+    @property
+    def w_rest(self) -> float:
+        """Where W starts."""
+        return self._w_rest
+
+    @w_rest.setter
+    def w_rest(self, value: float) -> None:
+        value = as_float("w_rest", value)
+        self.move_reset_value("w", self.__dict__.get("_w_rest", 0.0), value)
+        self._w_rest = value
 
     def neuronal_charge(self, x: Tensor) -> Tensor:
         v: Tensor = self.v
