@@ -185,3 +185,52 @@ def test_an_own_neuron_is_five_lines_and_runs_in_both_modes_and_under_compile():
     with torch.no_grad():
         compiled = torch.compile(multi, fullgraph=True, backend="eager")
         assert torch.equal(compiled(x), torch.stack(spikes))
+
+
+STATES_THAT_COME_OUT = {
+    "IF readout": lambda: neuron.NonSpikingIFNode(decode=None),
+    "LIF readout": lambda: neuron.NonSpikingLIFNode(decode=None),
+    "filter": lambda: layer.SynapseFilter(tau=3.0),
+    "feedback": lambda: layer.ElementWiseRecurrentContainer(nn.Identity(), torch.add),
+    "linear feedback": lambda: layer.LinearRecurrentContainer(nn.Linear(4, 3), 4, 3),
+}
+
+
+@pytest.mark.parametrize("kind", STATES_THAT_COME_OUT)
+def test_work_in_place_on_an_output_does_not_reach_the_state(kind):
+    """`total = net(x[0]); total += net(x[1])`, or a ReLU in place behind: the sequence is right."""
+    module, x = STATES_THAT_COME_OUT[kind](), torch.randn(5, 2, 4)
+    module.step_mode = "m"
+    with torch.no_grad():
+        expected = module(x)
+        functional.reset_net(module)
+        module.step_mode = "s"
+        total = module(x[0])
+        for step in x[1:]:
+            total += module(step)
+    torch.testing.assert_close(total, expected.sum(0))
+
+
+@pytest.mark.parametrize("T", [0, 3])
+def test_work_in_place_on_what_a_readout_decodes_does_not_reach_the_state(T):
+    readout, x = neuron.NonSpikingIFNode(step_mode="m"), torch.ones(3, 2)
+    readout(x)
+    readout(x[:T]).zero_()
+    assert readout.v.tolist() == [3.0 + T, 3.0 + T]
+
+
+def test_a_state_from_functional_forward_shares_nothing_with_the_output():
+    y, state = functional.functional_forward(neuron.NonSpikingIFNode(), None, torch.ones(2))
+    y.zero_()
+    assert state["v"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("threshold_related", [False, True])
+@pytest.mark.parametrize("v_reset", [0.0, None])
+def test_an_activation_in_place_does_not_reach_the_voltage(v_reset, threshold_related):
+    x = torch.randn(5, 2, 4) * 3
+    plain = neuron.LIAFNode(nn.ReLU(), threshold_related, v_reset=v_reset)
+    in_place = neuron.LIAFNode(nn.ReLU(inplace=True), threshold_related, v_reset=v_reset)
+    for step in x:
+        assert torch.equal(in_place(step), plain(step))
+        assert torch.equal(in_place.v, plain.v)

@@ -27,3 +27,14 @@ def test_delta_marks_changes_by_hand():
 def test_bad_values_are_named(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_the_input_may_be_written_into_one_buffer(step_mode):
+    """As from a device that fills the same memory at every step."""
+    encoder = encoding.DeltaEncoder(0.5, step_mode=step_mode)
+    buffer = torch.zeros(1, 2)
+    spikes = []
+    for value in (1.0, 2.0, 2.0, 3.0):
+        spikes.append(encoder(buffer.fill_(value)).flatten().tolist())
+    assert spikes == [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]

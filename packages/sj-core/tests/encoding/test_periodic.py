@@ -26,3 +26,11 @@ def test_periodic_replays_and_expands():
 def test_bad_values_are_named(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("x", [None, torch.zeros(2), torch.zeros(3, 2)])
+def test_work_in_place_on_the_train_does_not_reach_the_encoder(x):
+    encoder = encoding.PeriodicEncoder(torch.ones(4, 2))
+    encoder.encode(x).zero_()
+    assert encoder.encode(x).all()
+    assert encoder(x).all()

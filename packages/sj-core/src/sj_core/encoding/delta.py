@@ -58,7 +58,8 @@ class DeltaEncoder(MemoryModule):
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         spikes = self._spikes(x_seq, self.previous)
         if x_seq.shape[0]:
-            self.previous = x_seq[-1]
+            # A copy: the caller may write the next step into the same tensor.
+            self.previous = x_seq[-1].detach().clone()
         return spikes
 
     def _spikes(self, x_seq: Tensor, previous: Tensor | None) -> Tensor:

@@ -35,6 +35,9 @@ class PeriodicEncoder(StatefulEncoder):
 
     def encode(self, x: Tensor | None = None) -> Tensor:
         """Return the train, expanded to `(T, *x.shape)` when `x` is given."""
+        return self._first(x).clone()
+
+    def _first(self, x: Tensor | None) -> Tensor:
         if x is None or x.shape == self.pattern.shape[1:]:
             return self.pattern
         shape = tuple(self.pattern.shape)
@@ -46,6 +49,3 @@ class PeriodicEncoder(StatefulEncoder):
                 f"`x` (shape {tuple(x.shape)}) must be a shape that the steps of `spike` "
                 f"{shape[1:]} broadcast to."
             ) from None
-
-    def _first(self, x: Tensor | None) -> Tensor:
-        return self.encode(x)

@@ -28,10 +28,18 @@ class RecurrentContainer(SingleStepChildren, base.MemoryModule):
         self._refuse_changed_children()
         return super().forward(x, *args, **kwargs)
 
+    def feed_back(self, x: Tensor) -> Tensor:
+        """One step; keeps the output in `y`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `feed_back(x)`.")
+
+    def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        # A copy: what a later layer does to it in place must not be fed back.
+        return self.feed_back(x).clone()
+
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         if x_seq.shape[0] == 0:
-            return empty_output(self, self.single_step_forward, x_seq)
-        return super().multi_step_forward(x_seq, *args, **kwargs)
+            return empty_output(self, self.feed_back, x_seq)
+        return torch.stack([self.feed_back(x) for x in x_seq.unbind(0)])
 
     def _refuse_misfit(self, x: Tensor, y: Tensor, axes: slice) -> None:
         if y.shape[axes] != x.shape[axes]:
@@ -75,7 +83,7 @@ class ElementWiseRecurrentContainer(RecurrentContainer):
             )
         self.element_wise_function = element_wise_function
 
-    def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def feed_back(self, x: Tensor) -> Tensor:
         y: Tensor = torch.zeros_like(x) if self.y is None else self.y
         self._refuse_misfit(x, y, slice(1))
         self.y = self.sub_module(self.element_wise_function(y, x))
@@ -120,7 +128,7 @@ class LinearRecurrentContainer(RecurrentContainer):
         self.out_features = out_features
         self.rc = nn.Linear(in_features + out_features, in_features, bias)
 
-    def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def feed_back(self, x: Tensor) -> Tensor:
         y = x.new_zeros((*x.shape[:-1], self.out_features)) if self.y is None else self.y
         self._refuse_misfit(x, y, slice(-1))
         self.y = self.sub_module(self.rc(torch.cat((x, y), -1)))

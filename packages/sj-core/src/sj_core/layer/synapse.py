@@ -49,11 +49,20 @@ class SynapseFilter(base.MemoryModule):
         return 1 / float(self.w.detach().double().sigmoid()) if self.learnable else self._tau
 
     def single_step_forward(self, x: Tensor) -> Tensor:
+        # A copy: what a later layer does to it in place must not reach the memory.
+        return self._filtered(x).to(x.dtype, copy=True)
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        if x_seq.shape[0] == 0:
+            return super().multi_step_forward(x_seq)
+        return torch.stack([self._filtered(x).to(x.dtype) for x in x_seq.unbind(0)])
+
+    def _filtered(self, x: Tensor) -> Tensor:
         y = self.memory_like("y", x)
         current = x.to(y.dtype)
         rate = self.w.to(y.dtype).sigmoid() if self.learnable else 1 / self._tau
-        self.y = y - (1 - current) * y * rate + current
-        return self.y.to(x.dtype)
+        self.y = y = y - (1 - current) * y * rate + current
+        return y
 
     def extra_repr(self) -> str:
         return f"tau={self.tau:g}, learnable={self.learnable}, step_mode={self.step_mode!r}"

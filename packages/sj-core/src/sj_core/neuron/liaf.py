@@ -64,9 +64,9 @@ class LIAFNode(FixedTauNode):
 
     def _step(self, x: Tensor) -> Tensor:
         self.v = h = self.neuronal_charge(x)
-        output = self.act(h - self.threshold(h) if self.threshold_related else h)
+        # First what reads H: an `act` in place, such as nn.ReLU(inplace=True), may overwrite it.
         self.neuronal_reset(self.neuronal_fire())
-        return output
+        return self.act(h - self.threshold(h) if self.threshold_related else h)
 
     def extra_repr(self) -> str:
         act = "" if isinstance(self.act, nn.Module) else f"act={self.act}, "

@@ -47,13 +47,20 @@ class Readout(BaseNode):
         v: Tensor = self.v
         return v
 
+    # What a caller does to an output in place (`total += readout(x)`) must not reach V: `copy`.
+
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        self._materialise(x)
+        return self._step(x.to(state_dtype(x))).to(x.dtype, copy=True)
+
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         dtype = state_dtype(x_seq)
         decode = self._decode
         if x_seq.shape[0] == 0:
             if decode is None:
                 return torch.empty_like(x_seq)
-            return self.memory_like("v", x_seq.new_empty(x_seq.shape[1:])).to(x_seq.dtype)
+            v = self.memory_like("v", x_seq.new_empty(x_seq.shape[1:]))
+            return v.to(x_seq.dtype, copy=True)
         self._materialise(x_seq[0])
         voltages = []
         for x in x_seq.unbind(0):
@@ -63,13 +70,12 @@ class Readout(BaseNode):
         if self.store_v_seq:
             self.v_seq = torch.stack(voltages)
         if decode == "last":
-            out = self.v
-        else:
-            out = torch.stack(voltages)
-            if decode == "max":
-                out = out.max(0).values
-            elif decode == "mean":
-                out = out.mean(0)
+            return self.v.to(x_seq.dtype, copy=True)
+        out = torch.stack(voltages)
+        if decode == "max":
+            out = out.max(0).values
+        elif decode == "mean":
+            out = out.mean(0)
         return out.to(x_seq.dtype)
 
     def extra_repr(self) -> str:
