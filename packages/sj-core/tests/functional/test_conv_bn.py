@@ -177,3 +177,20 @@ def test_a_scale_of_zero_cannot_be_shifted():
     before = functional.fused_conv2d_bias_of_convbn2d(conv, bn)
     after = functional.scale_fused_conv2d_bias_of_convbn2d(conv, bn, 2.0, 1.0)
     torch.testing.assert_close(after, 2 * before + 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_rounded_once(dtype):
+    """Fused in float64 and rounded, it is the same: 1/sqrt(var + eps) is not rounded by itself."""
+    conv, bn = nn.Conv2d(3, 64, 3, bias=False), nn.BatchNorm2d(64)
+    with torch.no_grad():
+        bn.running_var.uniform_(1e-6, 2.0)
+        bn.running_mean.normal_()
+        bn.weight.uniform_(0.5, 2.0)
+        bn.bias.zero_()
+    conv, bn = conv.to(dtype), bn.to(dtype)
+    fused = functional.fuse_convbn2d(conv, bn)
+    exact = functional.fuse_convbn2d(copy.deepcopy(conv).double(), copy.deepcopy(bn).double())
+    half_a_step = torch.finfo(dtype).eps / 2 * 1.001
+    torch.testing.assert_close(fused.weight.double(), exact.weight, rtol=half_a_step, atol=1e-7)
+    torch.testing.assert_close(fused.bias.double(), exact.bias, rtol=half_a_step, atol=1e-7)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from sj_core._checks import as_float
+
 Factor = float | Tensor | None
 
 
@@ -67,8 +69,9 @@ def scale_fused_conv2d_weight_of_convbn2d(
     ``k`` None means 1, ``b`` None means 0; a tensor of shape ``[out_channels]`` holds one number
     per output channel, any other is broadcast against the weight. Returns the new fused weight.
 
-    Raises as :func:`fused_conv2d_weight_of_convbn2d` does, and ``ValueError`` if ``b`` is given and
-    a scale of ``bn2d`` is 0, which no weight of the convolution can shift.
+    Raises as :func:`fused_conv2d_weight_of_convbn2d` does, ``ValueError`` if ``b`` is given and a
+    scale of ``bn2d`` is 0, which no weight of the convolution can shift, and ``TypeError`` or
+    ``ValueError`` for a factor that is no number and does not fit; then nothing has changed.
 
     >>> import torch
     >>> from sj_core import functional
@@ -79,13 +82,15 @@ def scale_fused_conv2d_weight_of_convbn2d(
     True
     """
     _check_pair(conv2d, bn2d)
+    k = _factor("k", k, conv2d.weight, conv2d)
+    b = _factor("b", b, conv2d.weight, conv2d)
     scale = _scale(bn2d)
     if b is not None:
         _refuse_zero(scale, "weight", b)
     if k is not None:
-        conv2d.weight.mul_(_per_weight(conv2d, k))
+        conv2d.weight.mul_(k)
     if b is not None:
-        conv2d.weight.add_(_per_weight(conv2d, b) / _per_output_channel(conv2d, scale))
+        conv2d.weight.add_(b / _per_output_channel(conv2d, scale))
     return _fused_weight(conv2d, bn2d)
 
 
@@ -99,7 +104,7 @@ def scale_fused_conv2d_bias_of_convbn2d(
     the running mean where ``bn2d`` is not affine). ``k`` None means 1, ``b`` None means 0; tensors
     are of shape ``[out_channels]``. Returns the new fused bias.
 
-    Raises as :func:`fused_conv2d_weight_of_convbn2d` does.
+    Raises as :func:`scale_fused_conv2d_weight_of_convbn2d` does.
 
     >>> import torch
     >>> from sj_core import functional
@@ -109,6 +114,7 @@ def scale_fused_conv2d_bias_of_convbn2d(
     """
     _check_pair(conv2d, bn2d)
     mean = _statistic(bn2d.running_mean)
+    k, b = _factor("k", k, mean), _factor("b", b, mean)
     shift: Tensor | None = bn2d.bias
     if b is not None and shift is None:
         _refuse_zero(_scale(bn2d), "bias", b)
@@ -184,9 +190,14 @@ def _statistic(value: Tensor | None) -> Tensor:
     return value
 
 
+def _wide(x: Tensor) -> Tensor:
+    """``x``, in float32 if it is of half precision: what is fused is rounded once, at the end."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def _scale(bn: _BatchNorm) -> Tensor:
     """gamma / sqrt(var + eps)."""
-    scale = (_statistic(bn.running_var) + bn.eps).rsqrt()
+    scale = (_wide(_statistic(bn.running_var)) + bn.eps).rsqrt()
     return scale if bn.weight is None else bn.weight * scale
 
 
@@ -195,7 +206,7 @@ def _fused_weight(conv: _ConvNd, bn: _BatchNorm) -> Tensor:
 
 
 def _fused_bias(conv: _ConvNd, bn: _BatchNorm) -> Tensor:
-    shift = -_statistic(bn.running_mean) * _scale(bn)
+    shift = -_wide(_statistic(bn.running_mean)) * _scale(bn)
     if bn.bias is not None:
         shift = bn.bias + shift
     return shift.to(conv.weight.dtype)
@@ -213,7 +224,19 @@ def _per_output_channel(conv: _ConvNd, x: Tensor) -> Tensor:
     )
 
 
-def _per_weight(conv: _ConvNd, factor: float | Tensor) -> float | Tensor:
-    if isinstance(factor, Tensor) and factor.shape == (conv.out_channels,):
-        return _per_output_channel(conv, factor)
-    return factor
+def _factor(name: str, value: Factor, target: Tensor, conv: _ConvNd | None = None) -> Factor:
+    """``value`` in a shape that fits ``target``: the weight of ``conv``, or a statistic."""
+    if value is None:
+        return None
+    if not isinstance(value, Tensor):
+        return as_float(name, value)
+    if conv is not None and value.shape == (conv.out_channels,):
+        return _per_output_channel(conv, value)
+    try:
+        value.expand_as(target)
+    except RuntimeError:
+        raise ValueError(
+            f"`{name}` has shape {list(value.shape)} and must be a number or fit the shape "
+            f"{list(target.shape)}."
+        ) from None
+    return value
