@@ -1,9 +1,11 @@
-"""Numbers that users give: taken as float or int, or refused by a sentence that names them."""
+"""What users give: taken as it is meant, or refused by a sentence that names the argument."""
 
 from __future__ import annotations
 
 from numbers import Integral, Real
 from typing import Any
+
+from torch import Tensor, nn
 
 
 def is_number(value: Any) -> bool:
@@ -74,3 +76,26 @@ def as_count(name: str, value: Any, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"`{name}` (={value}) must be at least {least}.")
     return int(value)
+
+
+def check_module(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a module."""
+    if not isinstance(value, nn.Module):
+        raise TypeError(f"`{name}` (a {type(value).__name__}) must be a module, an `nn.Module`.")
+
+
+def check_tensor(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"`{name}` (a {type(value).__name__}) must be a tensor.")
+
+
+def check_classes(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a class or a tuple of classes."""
+    try:
+        isinstance(None, value)
+    except TypeError:
+        raise TypeError(
+            f"`{name}` (={value!r}) must be a class or a tuple of classes, for example "
+            "`neuron.LIFNode`."
+        ) from None

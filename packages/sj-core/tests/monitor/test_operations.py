@@ -88,3 +88,26 @@ def test_synops_of_a_net_that_loops_over_time_are_per_sample():
             return functional.multi_step_forward(x_seq, self.block)
 
     assert monitor.synops(Loops(), torch.rand(6, 2, 4))["block.0"]["dense"] == 6 * 4 * 3
+
+
+class ByName(nn.Module):
+    """Hands the inputs over by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.node = layer.Linear(3, 2), neuron.IFNode(v_threshold=0.1)
+
+    def forward(self, x):
+        return self.node(x=self.fc(input=x))
+
+
+def test_inputs_by_name_count_as_the_others():
+    net, x = ByName(), torch.ones(4, 3)
+    nn.init.ones_(net.fc.weight)
+    nn.init.zeros_(net.fc.bias)
+    row = monitor.synops(net, x)["fc"]
+    assert (row["input"], row["dense"], row["acs"]) == ("spikes", 6.0, 6.0)
+    assert monitor.firing_rates(net, x)["node"]["rate"] == 1.0
+    with monitor.InputMonitor(net, layer.Linear) as inputs:
+        net(x)
+    assert inputs.records[0] is x

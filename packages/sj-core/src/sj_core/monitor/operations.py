@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sj_core._checks import check_module, check_tensor
 from sj_core.base import StepModule
-from sj_core.monitor.run import observe, refuse_no_sample
+from sj_core.monitor.run import first_input, observe, refuse_no_sample
 from sj_core.monitor.table import Table
 
 PJ_PER_AC = 0.9
@@ -38,7 +39,8 @@ def synops(net: nn.Module, x: Tensor) -> Table:
 
     Source: Horowitz, "Computing's energy problem (and what we can do about it)", 2014.
 
-    Errors: ValueError if the net has no convolution and no linear layer, or `x` no sample.
+    Errors: TypeError if `net` is no module or `x` no tensor; ValueError if the net has no
+    convolution and no linear layer, or `x` no sample.
 
     Example:
         >>> import torch
@@ -48,6 +50,7 @@ def synops(net: nn.Module, x: Tensor) -> Table:
         >>> row["dense"], row["acs"], row["energy_pJ"]
         (24.0, 6.0, 5.4)
     """
+    check_module("net", net)
     kinds = (nn.Linear, *_CONV, *_CONV_TRANSPOSE)
     names = [name for name, module in net.named_modules() if isinstance(module, kinds)]
     if not names:
@@ -61,7 +64,10 @@ def synops(net: nn.Module, x: Tensor) -> Table:
 
     with _batch_sizes(net) as sizes:
         observe(net, x, kinds, record)
-    samples = min(sizes, default=x.shape[0])
+    if not sizes:
+        check_tensor("x", x)
+        sizes = list(x.shape[:1])
+    samples = min(sizes, default=0)
     refuse_no_sample(x, samples)
     table = Table()
     for name in names:
@@ -88,13 +94,14 @@ def _batch_sizes(net: nn.Module) -> Iterator[list[int]]:
     """
     sizes: list[int] = []
 
-    def note(module: Any, inputs: tuple[Any, ...]) -> None:
+    def note(module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         axis = 1 if module.step_mode == "m" else 0
-        if inputs and isinstance(inputs[0], Tensor) and inputs[0].dim() > axis:
-            sizes.append(inputs[0].shape[axis])
+        x = first_input(inputs, named)
+        if isinstance(x, Tensor) and x.dim() > axis:
+            sizes.append(x.shape[axis])
 
     hooks = [
-        module.register_forward_pre_hook(note)
+        module.register_forward_pre_hook(note, with_kwargs=True)
         for module in net.modules()
         if isinstance(module, StepModule)
     ]

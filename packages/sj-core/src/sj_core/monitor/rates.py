@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sj_core._checks import check_module
 from sj_core.monitor.run import observe, refuse_no_sample
 from sj_core.monitor.table import Table
 from sj_core.neuron.base import SpikingNode
@@ -24,7 +25,8 @@ def firing_rates(net: nn.Module, x: Tensor) -> Table:
 
     Shapes: `x` is what the net takes: `(N, *)` in 's', `(T, N, *)` in 'm'.
 
-    Errors: ValueError if the net has no spiking neuron, or `x` no sample.
+    Errors: TypeError if `net` is no module; ValueError if it has no spiking neuron, or `x` no
+    sample.
 
     Example:
         >>> import torch
@@ -33,6 +35,7 @@ def firing_rates(net: nn.Module, x: Tensor) -> Table:
         >>> monitor.firing_rates(net, torch.full((4, 1, 2), 0.5))["0"]["rate"]
         0.5
     """
+    check_module("net", net)
     fired: dict[str, list[Tensor]] = {}
     sizes: dict[str, tuple[int, int]] = {}
 

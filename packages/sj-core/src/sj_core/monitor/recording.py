@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sj_core._checks import check_classes, check_module
+
 Instance = type | tuple[type, ...] | None
 
 
@@ -32,7 +34,7 @@ class BaseMonitor:
     `torch.Tensor.detach`, where the graph need not be kept.
 
     Errors: ValueError if no module is of the class; KeyError or IndexError for an unknown name or
-    position; TypeError for `instance` that is no class.
+    position; TypeError for a `net`, `instance` or `function` of another type.
 
     Example:
         >>> import torch
@@ -47,7 +49,11 @@ class BaseMonitor:
     def __init__(
         self, net: nn.Module, instance: Instance = None, function: Callable[[Any], Any] = identity
     ) -> None:
+        check_module("net", net)
         classes: Any = type(net) if instance is None else instance
+        check_classes("instance", classes)
+        if not callable(function):
+            raise TypeError(f"`function` (={function!r}) must be callable, as `function(record)`.")
         self.function = function
         self.records: list[Any] = []
         self.monitored_layers: list[str] = []
@@ -77,7 +83,10 @@ class BaseMonitor:
             if key not in self._positions:
                 raise KeyError(f"`key` (={key!r}) must be one of {self.monitored_layers}.")
             return [self.records[i] for i in self._positions[key]]
-        return self.records[key]
+        try:
+            return self.records[key]
+        except IndexError:
+            raise IndexError(f"`key` (={key}): there are {len(self)} records.") from None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -133,6 +142,8 @@ class OutputMonitor(BaseMonitor):
 class InputMonitor(BaseMonitor):
     """Records the input (a tuple, if there are several) of every module of a class.
 
+    Inputs that are handed over by name come after the others.
+
     Example:
         >>> import torch
         >>> from sj_core import monitor, neuron
@@ -144,7 +155,10 @@ class InputMonitor(BaseMonitor):
     """
 
     def _hook(self, name: str, module: nn.Module) -> Any:
-        return module.register_forward_pre_hook(lambda m, x: self._record(name, _unpack(x)))
+        def record(m: nn.Module, x: tuple[Any, ...], named: dict[str, Any]) -> None:
+            self._record(name, _unpack((*x, *named.values())))
+
+        return module.register_forward_pre_hook(record, with_kwargs=True)
 
 
 class AttributeMonitor(BaseMonitor):

@@ -15,10 +15,14 @@ from sj_core.functional.state import functional_forward
 def observe(
     net: nn.Module, x: Tensor, kinds: Any, record: Callable[[str, Any, Tensor, Tensor], None]
 ) -> None:
+    def noting(name: str) -> Callable[..., None]:
+        def note(m: Any, inputs: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> None:
+            record(name, m, first_input(inputs, named).detach(), y.detach())
+
+        return note
+
     hooks = [
-        module.register_forward_hook(
-            lambda m, inputs, y, name=name: record(name, m, inputs[0].detach(), y.detach())
-        )
+        module.register_forward_hook(noting(name), with_kwargs=True)
         for name, module in net.named_modules()
         if isinstance(module, kinds)
     ]
@@ -30,9 +34,15 @@ def observe(
             hook.remove()
 
 
+def first_input(inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """The first input of a call, which may have been handed over by name."""
+    return next(iter((*inputs, *named.values())), None)
+
+
 def refuse_no_sample(x: Tensor, samples: int) -> None:
     if samples == 0:
-        raise ValueError(f"`x` (shape {tuple(x.shape)}) must hold at least one sample.")
+        shape = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"`x` ({shape}) must hold at least one sample.")
 
 
 @contextmanager
