@@ -13,6 +13,12 @@ def floating(x: Tensor) -> Tensor:
     return x
 
 
+def with_time(x_seq: Tensor) -> Tensor:
+    if x_seq.dim() == 0:
+        raise ValueError("`x` (shape ()) must be of shape (T, N, *) in step mode 'm'.")
+    return x_seq
+
+
 def in_unit_interval(x: Tensor, high: float, high_text: str = "1") -> None:
     floating(x)
     if x.numel() and not bool(((x >= 0) & (x.double() <= high)).all()):

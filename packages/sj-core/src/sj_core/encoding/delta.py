@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from sj_core._checks import as_positive
 from sj_core.base import MemoryModule
-from sj_core.encoding.checks import floating
+from sj_core.encoding.checks import floating, with_time
 
 
 class DeltaEncoder(MemoryModule):
@@ -41,9 +42,9 @@ class DeltaEncoder(MemoryModule):
         step_mode: str = "s",
     ) -> None:
         super().__init__(step_mode)
-        if not (threshold > 0 and math.isfinite(threshold)):
-            raise ValueError(f"`threshold` (={threshold}) must be greater than 0.")
-        self.threshold = float(threshold)
+        self.threshold = as_positive("threshold", threshold)
+        if math.isinf(self.threshold):
+            raise ValueError(f"`threshold` (={threshold}) must be finite.")
         self.off_spike = off_spike
         self.padding = padding
         self.register_memory("previous", None)
@@ -53,17 +54,17 @@ class DeltaEncoder(MemoryModule):
         return self._spikes(x_seq, None)
 
     def single_step_forward(self, x: Tensor) -> Tensor:
-        return self.multi_step_forward(x.unsqueeze(0))[0]
+        return self.multi_step_forward(floating(x).unsqueeze(0))[0]
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         spikes = self._spikes(x_seq, self.previous)
-        if x_seq.shape[0]:
+        if spikes.shape[0]:
             # A copy: the caller may write the next step into the same tensor.
             self.previous = x_seq[-1].detach().clone()
         return spikes
 
     def _spikes(self, x_seq: Tensor, previous: Tensor | None) -> Tensor:
-        if floating(x_seq).shape[0] == 0:
+        if with_time(floating(x_seq)).shape[0] == 0:
             return torch.empty_like(x_seq)
         if previous is None:
             previous = x_seq[0] if self.padding else torch.zeros_like(x_seq[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sj_core._checks import check_tensor
 from sj_core.encoding.stateful import StatefulEncoder
 
 
@@ -38,8 +39,9 @@ class PeriodicEncoder(StatefulEncoder):
         return self._first(x).clone()
 
     def _first(self, x: Tensor | None) -> Tensor:
-        if x is None or x.shape == self.pattern.shape[1:]:
+        if x is None or getattr(x, "shape", None) == self.pattern.shape[1:]:
             return self.pattern
+        check_tensor("x", x)
         shape = tuple(self.pattern.shape)
         try:
             view = self.pattern.view(self.T, *([1] * (x.dim() - len(shape) + 1)), *shape[1:])

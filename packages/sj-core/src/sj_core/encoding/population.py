@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from sj_core._checks import as_count
+from sj_core._checks import as_count, as_float, as_fraction, as_positive
 from sj_core.encoding.checks import floating
 from sj_core.encoding.stateful import StatefulEncoder, latency_train
 
@@ -46,15 +48,14 @@ class PopulationEncoder(StatefulEncoder):
     ) -> None:
         super().__init__(T, step_mode)
         self.n = as_count("n", n, 3)
-        if not x_max > x_min:
-            raise ValueError(f"`x_max` (={x_max}) must be greater than `x_min` (={x_min}).")
-        if not beta > 0:
-            raise ValueError(f"`beta` (={beta}) must be greater than 0.")
-        if not 0 <= r_min <= 1:
-            raise ValueError(f"`r_min` (={r_min}) must be between 0 and 1.")
-        self.x_min, self.x_max = float(x_min), float(x_max)
-        self.beta, self.r_min = float(beta), float(r_min)
-        self.step = (self.x_max - self.x_min) / (n - 2)
+        self.x_min, self.x_max = as_float("x_min", x_min), as_float("x_max", x_max)
+        if not 0 < self.x_max - self.x_min < math.inf:
+            raise ValueError(
+                f"`x_max` (={x_max}) must be greater than `x_min` (={x_min}), and both finite."
+            )
+        self.beta = as_positive("beta", beta)
+        self.r_min = as_fraction("r_min", r_min)
+        self.step = (self.x_max - self.x_min) / (self.n - 2)
 
     def responses(self, x: Tensor) -> Tensor:
         """Return `r` `(N, *, n)`, the response of every neuron to `x` `(N, *)`."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sj_core._checks import as_count
 from sj_core.base import MemoryModule
+from sj_core.encoding.checks import with_time
 
 
 class StatefulEncoder(MemoryModule):
@@ -47,14 +48,15 @@ class StatefulEncoder(MemoryModule):
         """Return the next step `(N, *)` ('s') or the next `T'` steps of a `(T', N, *)` ('m')."""
         if self.step_mode == "s":
             return self.single_step_forward(x)
-        if x is None:
-            raise TypeError("`x` (=None) must be a tensor of shape (T, N, *) in step mode 'm'.")
-        return self.multi_step_forward(x)
+        if not isinstance(x, Tensor):
+            shown = "=None" if x is None else type(x).__name__
+            raise TypeError(f"`x` ({shown}) must be a tensor of shape (T, N, *) in step mode 'm'.")
+        return self.multi_step_forward(with_time(x))
 
     def single_step_forward(self, x: Tensor | None = None) -> Tensor:
         if self.spike is None:
             self.spike = self._first(x)
-        elif x is not None and x.shape != self.spike.shape[1 : 1 + x.dim()]:
+        elif isinstance(x, Tensor) and x.shape != self.spike.shape[1 : 1 + x.dim()]:
             raise RuntimeError(
                 f"`x` of one step has shape {tuple(x.shape)}, but {type(self).__name__} keeps the "
                 f"train of an earlier input, whose steps have shape {tuple(self.spike.shape[1:])}: "

@@ -34,6 +34,7 @@ def multi_step_forward(x_seq: Sequences, single_step_module: Modules) -> Any:
     [0.0, 1.0, 0.0, 1.0]
     """
     _check_sequences(x_seq, time_dim=0)
+    _check_callable("single_step_module", single_step_module)
     return loop_steps(x_seq, single_step_module)
 
 
@@ -55,6 +56,7 @@ def t_last_multi_step_forward(x_seq: Sequences, single_step_module: Modules) -> 
     [[0.0, 1.0, 0.0, 1.0]]
     """
     _check_sequences(x_seq, time_dim=-1)
+    _check_callable("single_step_module", single_step_module)
     return loop_steps(x_seq, single_step_module, dim=-1)
 
 
@@ -68,8 +70,8 @@ def chunk_multi_step_forward(split_size: int, x_seq: Sequences, multi_step_modul
     may be shorter.
 
     Raises ``TypeError`` if ``split_size`` is no integer or ``x_seq`` no tensor, ``ValueError`` if
-    ``split_size`` is less than 1, and if ``x_seq`` has no time step or its tensors disagree in
-    ``[T, N]``.
+    ``split_size`` is less than 1, if ``x_seq`` has no time step or its tensors disagree in
+    ``[T, N]``, and if the output has no time axis to put together again.
 
     >>> import torch
     >>> from sj_core import functional, neuron
@@ -80,11 +82,16 @@ def chunk_multi_step_forward(split_size: int, x_seq: Sequences, multi_step_modul
     """
     split_size = as_count("split_size", split_size)
     _check_sequences(x_seq, time_dim=0)
+    _check_callable("multi_step_module", multi_step_module)
     if isinstance(x_seq, tuple):
         chunks: Any = zip(*(x.split(split_size) for x in x_seq), strict=True)
     else:
         chunks = x_seq.split(split_size)
-    return _concatenate([run_modules(multi_step_module, chunk) for chunk in chunks])
+    outputs = []
+    for chunk in chunks:
+        outputs.append(run_modules(multi_step_module, chunk))
+        _refuse_lost_time(outputs[-1], (chunk[0] if isinstance(chunk, tuple) else chunk).shape[0])
+    return _concatenate(outputs)
 
 
 def seq_to_ann_forward(x_seq: Sequences, stateless_module: Modules) -> Any:
@@ -108,6 +115,7 @@ def seq_to_ann_forward(x_seq: Sequences, stateless_module: Modules) -> Any:
     torch.Size([4, 2, 6, 6, 6])
     """
     _check_sequences(x_seq, time_dim=0, least_rank=2)
+    _check_callable("stateless_module", stateless_module)
     if isinstance(x_seq, tuple):
         folded: Any = tuple(fold_time(x) for x in x_seq)
         return unfold_time(run_modules(stateless_module, folded), x_seq[0])
@@ -134,6 +142,7 @@ def t_last_seq_to_ann_forward(x_seq: Sequences, stateless_module: Modules) -> An
     torch.Size([2, 6, 6, 6, 4])
     """
     _check_sequences(x_seq, time_dim=-1)
+    _check_callable("stateless_module", stateless_module)
 
     def step(x: Any) -> Any:
         return run_modules(stateless_module, x)
@@ -159,6 +168,24 @@ def _check_sequences(x_seq: Any, time_dim: int, least_rank: int = 1) -> None:
         shapes = ", ".join(str(list(x.shape)) for x in tensors)
         which = "`T` and `N`" if time_dim == 0 else "`N` and `T`"
         raise ValueError(f"`x_seq` has the shapes {shapes}; all must agree in {which}.")
+
+
+def _check_callable(name: str, modules: Any) -> None:
+    for module in modules if isinstance(modules, (list, tuple)) else (modules,):
+        if not callable(module):
+            raise TypeError(
+                f"`{name}` ({module!r}) must be a module, a list or tuple of modules, or callable."
+            )
+
+
+def _refuse_lost_time(y: Any, steps: int) -> None:
+    for item in y if isinstance(y, (tuple, list)) else (y,):
+        if isinstance(item, Tensor) and (item.dim() == 0 or item.shape[0] != steps):
+            raise ValueError(
+                f"`multi_step_module` gave shape {list(item.shape)} for a chunk of {steps} time "
+                f"steps, and must give [{steps}, N, *]: a readout, for example, needs "
+                "`decode=None`."
+            )
 
 
 def _leading(x: Tensor, time_dim: int) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ import math
 
 from torch import nn
 
+from sj_core._checks import check_module
+
 
 def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
     """Draw the weights of every convolution and linear layer in ``net`` anew.
@@ -21,6 +23,7 @@ def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
     >>> round(net.weight.var().item() * 3 * 3000, 1)
     1.0
     """
+    check_module("net", net)
     for module in net.modules():
         if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
             nn.init.kaiming_normal_(module.weight, a=math.sqrt(5))

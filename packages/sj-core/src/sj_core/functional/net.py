@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from sj_core import backend as _backend, layer
+from sj_core._checks import check_classes, check_module
 from sj_core.base import STEP_MODES, StepModule
 
 # Torch layers that take the axis after the first for channels, or count axes from the front.
@@ -84,7 +85,8 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
     Warns once, in ``'m'``, if ``net`` holds plain torch layers that would take the time axis for
     another one; the warning names each and the cure.
 
-    Raises ``ValueError`` for another value, and if a module has no such step mode.
+    Raises ``ValueError`` for another value, and if a module has no such step mode; ``TypeError``,
+    as the other functions here, if ``net`` is no module.
 
     >>> import torch
     >>> from sj_core import functional, layer, neuron
@@ -93,6 +95,7 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
     >>> net(torch.zeros(5, 2, 8)).shape
     torch.Size([5, 2, 4])
     """
+    check_module("net", net)
     if step_mode not in STEP_MODES:
         raise ValueError(
             f"`step_mode` (={step_mode!r}) of {type(net).__name__} must be 's' (one step, "
@@ -126,6 +129,8 @@ def set_backend(
     >>> net[0].backend, net[1].backend
     ('auto', 'torch')
     """
+    check_module("net", net)
+    check_classes("instance", instance)
     if backend not in _backend.BACKENDS:
         raise ValueError(f"`backend` (={backend!r}) must be 'torch', 'native' or 'auto'.")
     modules: list[tuple[str, nn.Module]] = list(net.named_modules())
@@ -152,6 +157,7 @@ def set_spiking_mode(net: nn.Module, spiking: bool) -> None:
     >>> net(torch.tensor([1.0])).item()
     0.5
     """
+    check_module("net", net)
     if not isinstance(spiking, bool):
         raise TypeError(f"`spiking` (={spiking!r}) must be True or False.")
     targets = [(path, m) for path, m in net.named_modules() if hasattr(m, "spiking")]
@@ -159,6 +165,7 @@ def set_spiking_mode(net: nn.Module, spiking: bool) -> None:
 
 
 def _call_each(net: nn.Module, method: str) -> None:
+    check_module("net", net)
     for module in net.modules():
         function = getattr(module, method, None)
         # A child that happens to be called `reset` is no method.

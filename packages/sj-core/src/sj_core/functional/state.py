@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sj_core._checks import check_module
 from sj_core.base import MemoryModule, map_tensors
 
 State = dict[str, Any]
@@ -108,6 +109,7 @@ def functional_forward(
     >>> spike, state, net.v
     (tensor([1.]), {'v': tensor([0.])}, 0.0)
     """
+    check_module("net", net)
     kept: list[tuple[nn.Module, str, Any]] = [
         (module, name, getattr(module, name)) for _, module, name in _memories(net)
     ]
@@ -123,6 +125,7 @@ def functional_forward(
 
 
 def _memories(net: nn.Module) -> Iterator[tuple[str, MemoryModule, str]]:
+    check_module("net", net)
     for path, module in net.named_modules():
         if isinstance(module, MemoryModule):
             for name in module._memory_reset_values:

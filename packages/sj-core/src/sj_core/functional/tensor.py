@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sj_core._checks import as_count, as_float
+from sj_core._checks import as_count, as_float, check_tensor
 from sj_core.neuron.base import BaseNode
 
 
@@ -52,7 +52,7 @@ def first_spike_index(spikes: Tensor) -> Tensor:
 
     Shapes: ``[*, T]`` of any dtype to bool ``[*, T]``. A silent train has no True.
 
-    Raises ``ValueError`` if ``spikes`` has no axis.
+    Raises ``TypeError`` if ``spikes`` is no tensor, ``ValueError`` if it has no axis.
 
     >>> import torch
     >>> from sj_core import functional
@@ -60,6 +60,7 @@ def first_spike_index(spikes: Tensor) -> Tensor:
     tensor([[False,  True, False],
             [False, False, False]])
     """
+    check_tensor("spikes", spikes)
     if spikes.dim() == 0:
         raise ValueError("`spikes` has shape [] and must have [*, T].")
     fired = spikes != 0
@@ -74,13 +75,17 @@ def delay(x_seq: Tensor, delay_steps: int) -> Tensor:
 
     Shapes: ``[T, *]`` to ``[T, *]``. A delay of ``T`` or more gives zeros.
 
-    Raises ``TypeError`` if ``delay_steps`` is no integer, ``ValueError`` if it is negative.
+    Raises ``TypeError`` if ``x_seq`` is no tensor or ``delay_steps`` no integer, ``ValueError`` if
+    ``x_seq`` has no axis or ``delay_steps`` is negative.
 
     >>> import torch
     >>> from sj_core import functional
     >>> functional.delay(torch.tensor([[1.0], [2.0], [3.0]]), 1).flatten().tolist()
     [0.0, 1.0, 2.0]
     """
+    check_tensor("x_seq", x_seq)
+    if x_seq.dim() == 0:
+        raise ValueError("`x_seq` has shape [] and must have [T, *].")
     shift = min(as_count("delay_steps", delay_steps, 0), x_seq.shape[0])
     before = x_seq.new_zeros((shift, *x_seq.shape[1:]))
     return torch.cat((before, x_seq[: x_seq.shape[0] - shift]))
@@ -99,7 +104,8 @@ def set_threshold_margin(
     must be driven harder, and ``threshold0`` elsewhere, a tensor ``[N, C]``; in eval mode
     ``v_threshold = eval_threshold``.
 
-    Raises ``TypeError`` if ``output_layer`` is no neuron.
+    Raises ``TypeError`` if ``output_layer`` is no neuron, ``label_one_hot`` no tensor or a
+    threshold no number.
 
     >>> import torch
     >>> from sj_core import functional, neuron
@@ -115,14 +121,14 @@ def set_threshold_margin(
     if not output_layer.training:
         output_layer.v_threshold = as_float("eval_threshold", eval_threshold)
         return
+    check_tensor("label_one_hot", label_one_hot)
+    low = as_float("threshold0", threshold0)
+    high = as_float("threshold1", threshold1)
     dtype = label_one_hot.dtype
     if not label_one_hot.is_floating_point():
         dtype = torch.get_default_dtype()
-    low, high = (
-        torch.tensor(value, dtype=dtype, device=label_one_hot.device)
-        for value in (threshold0, threshold1)
-    )
-    output_layer.v_threshold = torch.where(label_one_hot == 1, high, low)
+    margins = torch.tensor([low, high], dtype=dtype, device=label_one_hot.device)
+    output_layer.v_threshold = torch.where(label_one_hot == 1, margins[1], margins[0])
 
 
 def _check_neuron(module: Any) -> None:
