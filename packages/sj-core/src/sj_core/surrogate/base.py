@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from sj_core._checks import is_number
 
@@ -47,6 +48,26 @@ class _WithDerivative(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
         (x,) = ctx.saved_tensors
         return grad * ctx.derivative(x, *ctx.params), None, None, None
+
+
+class _WithTangent(_WithDerivative):
+    """The same in forward mode: a class of its own, for torch.compile refuses one with a `jvp`."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _WithDerivative.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return tangent * ctx.derivative(x, *ctx.params)
+
+
+def _apply(x: Tensor, value: Function, derivative: Function, params: tuple[float, ...]) -> Tensor:
+    function = _WithDerivative if forward_ad._current_level < 0 else _WithTangent
+    output: Tensor = function.apply(x, value, derivative, params)
+    return output
 
 
 def _heaviside(x: Tensor, *params: Any) -> Tensor:
@@ -139,8 +160,7 @@ class SurrogateFunctionBase(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Theta(x), or g(x) with `spiking=False`."""
         value = _heaviside if self._spiking else self.primitive
-        output: Tensor = _WithDerivative.apply(x, value, self.derivative, self.params())
-        return output
+        return _apply(x, value, self.derivative, self.params())
 
     def extra_repr(self) -> str:
         shown = [f"{name}={getattr(self, name)}" for name in self.names]
@@ -163,5 +183,4 @@ def spike(x: Tensor, surrogate: type[SurrogateFunctionBase], *params: float) -> 
         tensor([0., 1.])
     """
     surrogate.check_params(params)
-    spikes: Tensor = _WithDerivative.apply(x, _heaviside, surrogate.derivative, params)
-    return spikes
+    return _apply(x, _heaviside, surrogate.derivative, params)
