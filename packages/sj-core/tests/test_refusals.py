@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sj_core import encoding, functional, monitor, neuron
+from sj_core import encoding, functional, layer, monitor, neuron
 
 X = torch.ones(4, 2, 3)
 CONV, BN = nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3)
@@ -97,6 +97,21 @@ REFUSED = {
         "`x` (shape ())",
     ),
     "delta threshold": (lambda: encoding.DeltaEncoder("0.1"), "`threshold` (='0.1')"),
+    "sub_module": (
+        lambda: layer.ElementWiseRecurrentContainer(3, torch.add),
+        "`sub_module` (a int)",
+    ),
+    "in_features": (
+        lambda: layer.LinearRecurrentContainer(nn.Identity(), 3, 3)(torch.ones(2, 5)),
+        "`x` of one step has shape [2, 5]",
+    ),
+    "out_features": (
+        lambda: layer.LinearRecurrentContainer(nn.Linear(3, 4), 3, 5)(torch.ones(2, 3)),
+        "`out_features` (=5)",
+    ),
+    "activation": (lambda: layer.DropConnectLinear(3, 3, activation=3), "`activation` (=3)"),
+    "attention T": (lambda: layer.TemporalWiseAttention(4.0, 2), "`T` (=4.0)"),
+    "attention dim": (lambda: layer.SpikingSelfAttention(8.0, 2), "`dim` (=8.0)"),
     "periodic": (lambda: encoding.PeriodicEncoder(X).encode([1.0]), "`x` (a list)"),
     "population": (lambda: encoding.PopulationEncoder(3, 4, beta="1"), "`beta` (='1')"),
     "population range": (

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections import OrderedDict
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -192,3 +193,38 @@ def test_compile_without_a_graph_break():
     expected = copy.deepcopy(net)(x)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), expected)
+
+
+class SumAndProduct(nn.Module):
+    def forward(self, a, b):
+        return Pair(a + b, a * b)
+
+
+class Pair(NamedTuple):
+    sum: torch.Tensor
+    product: torch.Tensor
+
+
+@pytest.mark.parametrize("T", [0, 3])
+@pytest.mark.parametrize("stateful", [True, False])
+def test_several_sequences_are_the_arguments_of_the_first_child(stateful, T):
+    a, b = torch.rand(2, T, 2, 4)
+    kinds = [layer.StepModeContainer(stateful, torch.nn.Bilinear(4, 4, 3), step_mode="m")]
+    if stateful:
+        kinds.append(layer.MultiStepContainer(kinds[0][0], nn.Identity()))
+    else:
+        kinds.append(layer.SeqToANNContainer(kinds[0][0], nn.Identity()))
+    expected = torch.einsum("tni,oij,tnj->tno", a, kinds[0][0].weight, b) + kinds[0][0].bias
+    for container in kinds:
+        torch.testing.assert_close(container((a, b)), expected)
+    single = layer.StepModeContainer(stateful, kinds[0][0])
+    for t in range(T):
+        torch.testing.assert_close(single((a[t], b[t])), expected[t])
+
+
+@pytest.mark.parametrize("T", [0, 3])
+def test_a_named_tuple_comes_out_as_one(T):
+    a, b = torch.rand(2, T, 2, 4)
+    out = layer.MultiStepContainer(SumAndProduct())((a, b))
+    assert isinstance(out, Pair)
+    assert torch.equal(out.product, a * b)

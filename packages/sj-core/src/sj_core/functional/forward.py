@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from sj_core._checks import as_count
-from sj_core.layer.fold import fold_time, unfold_time
-from sj_core.layer.loop import Modules, loop_steps, run_modules
+from sj_core.layer.loop import Modules, fold_modules, loop_steps, run_modules
 
 Sequences = Tensor | tuple[Tensor, ...]
 
@@ -116,10 +115,7 @@ def seq_to_ann_forward(x_seq: Sequences, stateless_module: Modules) -> Any:
     """
     _check_sequences(x_seq, time_dim=0, least_rank=2)
     _check_callable("stateless_module", stateless_module)
-    if isinstance(x_seq, tuple):
-        folded: Any = tuple(fold_time(x) for x in x_seq)
-        return unfold_time(run_modules(stateless_module, folded), x_seq[0])
-    return unfold_time(run_modules(stateless_module, fold_time(x_seq)), x_seq)
+    return fold_modules(x_seq, stateless_module)
 
 
 def t_last_seq_to_ann_forward(x_seq: Sequences, stateless_module: Modules) -> Any:

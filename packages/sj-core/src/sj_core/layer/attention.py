@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sj_core import base, neuron
+from sj_core._checks import as_count
 from sj_core.layer.conv import Conv1d
 from sj_core.layer.norm import BatchNorm1d
 
@@ -34,11 +35,12 @@ class TemporalWiseAttention(nn.Module, base.MultiStepModule):
 
     def __init__(self, T: int, reduction: int = 16, dimension: int = 4) -> None:
         super().__init__()
+        T, reduction = as_count("T", T), as_count("reduction", reduction)
         if dimension not in (2, 4):
             raise ValueError(
                 f"`dimension` (={dimension}) must be 4 (`[T, N, C, H, W]`) or 2 (`[T, N, M]`)."
             )
-        if not 1 <= reduction <= T:
+        if reduction > T:
             raise ValueError(f"`reduction` (={reduction}) must be in [1, {T}], at most `T`.")
         self.T, self.reduction, self.dimension = T, reduction, dimension
         self.shared_mlp = nn.Sequential(
@@ -98,7 +100,10 @@ class SpikingSelfAttention(nn.Module, base.StepModule):
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
+        dim, num_heads = as_count("dim", dim), as_count("num_heads", num_heads)
+        if spiking_neuron is not None and not callable(spiking_neuron):
+            raise TypeError(f"`spiking_neuron` (={spiking_neuron!r}) must be a class of neurons.")
+        if dim % num_heads:
             raise ValueError(f"`dim` (={dim}) must be a multiple of `num_heads` (={num_heads}).")
         self.dim, self.num_heads, self.scale = dim, num_heads, 0.125
 

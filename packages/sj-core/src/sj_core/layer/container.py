@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sj_core import base
 from sj_core.layer.fold import run_folded
-from sj_core.layer.loop import empty_output, loop_steps
+from sj_core.layer.loop import fold_modules, loop_children, run_modules
 
 
 class SingleStepChildren(nn.Module):
@@ -84,7 +84,7 @@ class MultiStepContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule
     ``y[t] = f_n(... f_1(x[t]))`` for t = 0, 1, ...; the children may keep a state.
 
     Shapes: ``[T, N, *]`` in, ``[T, N, *]`` out; ``T = 0`` gives an empty output and leaves every
-    state as it was.
+    state as it was. A tuple of sequences becomes the arguments of the first child.
 
     Raises ``ValueError`` for a child with ``step_mode='m'``.
 
@@ -101,9 +101,7 @@ class MultiStepContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule
 
     def forward(self, x_seq: Any) -> Any:
         self._refuse_changed_children()
-        if isinstance(x_seq, Tensor) and x_seq.shape[0] == 0:
-            return empty_output(self, super().forward, x_seq)
-        return loop_steps(x_seq, list(self))
+        return loop_children(self, x_seq)
 
 
 class SeqToANNContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule):
@@ -113,7 +111,7 @@ class SeqToANNContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule)
     torch layers (convolutions, batch normalisations, pools) in a net that takes sequences.
 
     Shapes: ``[T, N, *]`` in, ``[T, N, *]`` out. Contiguous and channels-last sequences are
-    folded without a copy.
+    folded without a copy. A tuple of sequences becomes the arguments of the first child.
 
     Raises ``ValueError`` for a child with ``step_mode='m'`` and for one that keeps a state.
 
@@ -130,8 +128,10 @@ class SeqToANNContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule)
         super().__init__(*args)
         self._refuse_misfits()
 
-    def forward(self, x_seq: Tensor) -> Any:
+    def forward(self, x_seq: Any) -> Any:
         self._refuse_changed_children()
+        if isinstance(x_seq, tuple):
+            return fold_modules(x_seq, list(self))
         return run_folded(super().forward, x_seq)
 
 
@@ -142,7 +142,8 @@ class StepModeContainer(SingleStepChildren, nn.Sequential, base.StepModule):
     :class:`MultiStepContainer` does if ``stateful``, and what :class:`SeqToANNContainer` does if
     not. The children stay in step mode ``'s'``.
 
-    Shapes: ``[N, *]`` with ``step_mode='s'``, ``[T, N, *]`` with ``'m'``.
+    Shapes: ``[N, *]`` with ``step_mode='s'``, ``[T, N, *]`` with ``'m'``, or a tuple of such, which
+    becomes the arguments of the first child.
 
     Raises ``ValueError`` for a child with ``step_mode='m'``, and for one that keeps a state
     unless ``stateful``.
@@ -173,13 +174,12 @@ class StepModeContainer(SingleStepChildren, nn.Sequential, base.StepModule):
 
     def forward(self, x: Any) -> Any:
         self._refuse_changed_children()
+        if self.step_mode == "m" and self.stateful:
+            return loop_children(self, x)
+        several = isinstance(x, tuple)
         if self.step_mode == "s":
-            return super().forward(x)
-        if not self.stateful:
-            return run_folded(super().forward, x)
-        if x.shape[0] == 0:
-            return empty_output(self, super().forward, x)
-        return loop_steps(x, list(self))
+            return run_modules(list(self), x) if several else super().forward(x)
+        return fold_modules(x, list(self)) if several else run_folded(super().forward, x)
 
     def extra_repr(self) -> str:
         return f"stateful={self.stateful}, step_mode={self.step_mode!r}"

@@ -58,6 +58,10 @@ class DropConnectLinear(base.MemoryModule):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(step_mode)
+        in_features = as_count("in_features", in_features)
+        out_features = as_count("out_features", out_features)
+        if activation is not None and not callable(activation):
+            raise TypeError(f"`activation` (={activation!r}) must be a module or None.")
         linear = nn.Linear(in_features, out_features, bias, device=device, dtype=dtype)
         self.in_features, self.out_features = in_features, out_features
         self.weight = linear.weight

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sj_core.base import MemoryModule
+from sj_core.base import MemoryModule, map_tensors
+from sj_core.layer.fold import fold_time, unfold_time
 
 Modules = nn.Module | Sequence[Callable[..., Any]] | Callable[..., Any]
 
@@ -90,17 +91,35 @@ def untouched(net: nn.Module) -> Iterator[None]:
             setattr(module, name, value)
 
 
-def empty_output(net: nn.Module, step: Callable[[Tensor], Any], x_seq: Tensor) -> Any:
+def empty_output(net: nn.Module, step: Callable[[Any], Any], x_seq: Any) -> Any:
     """What ``step`` of ``net`` gives for a sequence of no steps: empty tensors of the right shape.
 
     One step on zeros tells the shape; the net is left as it was.
     """
     with untouched(net):
-        y = step(x_seq.new_zeros(x_seq.shape[1:]))
-    return _emptied(y)
+        y = step(map_tensors(lambda x: x.new_zeros(x.shape[1:]), x_seq))
+    return map_tensors(lambda item: item.new_empty((0, *item.shape)), y)
 
 
-def _emptied(y: Any) -> Any:
-    if isinstance(y, (tuple, list)):
-        return type(y)(_emptied(item) for item in y)
-    return y.new_empty((0, *y.shape))
+def loop_children(container: nn.Sequential, x_seq: Any) -> Any:
+    """``loop_steps`` over the children of ``container``; for no step, what :func:`empty_output` is.
+
+    >>> loop_children(nn.Sequential(nn.Linear(2, 3)), torch.zeros(0, 5, 2)).shape
+    torch.Size([0, 5, 3])
+    """
+    children = list(container)
+    if (x_seq[0] if isinstance(x_seq, tuple) else x_seq).shape[0] == 0:
+        return empty_output(container, lambda x: run_modules(children, x), x_seq)
+    return loop_steps(x_seq, children)
+
+
+def fold_modules(x_seq: Any, modules: Modules) -> Any:
+    """``modules`` once on all time steps: fold, call, unfold; ``x_seq`` may be a tuple.
+
+    >>> fold_modules((torch.ones(4, 2), torch.ones(4, 2)), torch.add).shape
+    torch.Size([4, 2])
+    """
+    if isinstance(x_seq, tuple):
+        folded: Any = tuple(fold_time(x) for x in x_seq)
+        return unfold_time(run_modules(modules, folded), x_seq[0])
+    return unfold_time(run_modules(modules, fold_time(x_seq)), x_seq)

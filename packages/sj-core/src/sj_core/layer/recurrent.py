@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sj_core import base
+from sj_core._checks import as_count, check_module
 from sj_core.layer.container import SingleStepChildren
 from sj_core.layer.loop import empty_output
 
@@ -20,6 +21,7 @@ class RecurrentContainer(SingleStepChildren, base.MemoryModule):
 
     def __init__(self, sub_module: nn.Module, step_mode: str = "s") -> None:
         super().__init__(step_mode)
+        check_module("sub_module", sub_module)
         self.sub_module = sub_module
         self._refuse_misfits()
         self.register_memory("y", None)
@@ -105,8 +107,9 @@ class LinearRecurrentContainer(RecurrentContainer):
     Shapes: ``[N, *, in_features]`` to ``[N, *, out_features]`` with ``step_mode='s'``, the same
     behind a ``T`` with ``'m'``. The step mode of ``sub_module`` is and stays ``'s'``.
 
-    Raises ``ValueError`` for a ``sub_module`` with ``step_mode='m'``, ``RuntimeError`` if the shape
-    of a step changes before a reset.
+    Raises ``ValueError`` for a ``sub_module`` with ``step_mode='m'`` and where the features differ
+    from ``in_features`` or ``out_features``, ``RuntimeError`` if the shape of a step changes before
+    a reset.
 
     >>> import torch
     >>> from sj_core import layer, neuron
@@ -125,11 +128,24 @@ class LinearRecurrentContainer(RecurrentContainer):
         step_mode: str = "s",
     ) -> None:
         super().__init__(sub_module, step_mode)
-        self.out_features = out_features
+        in_features = as_count("in_features", in_features)
+        self.out_features = out_features = as_count("out_features", out_features)
         self.rc = nn.Linear(in_features + out_features, in_features, bias)
 
     def feed_back(self, x: Tensor) -> Tensor:
+        expected = self.rc.out_features
+        if x.shape[-1:] != (expected,):
+            raise ValueError(
+                f"`x` of one step has shape {list(x.shape)} but LinearRecurrentContainer takes "
+                f"[N, *, {expected}]."
+            )
         y = x.new_zeros((*x.shape[:-1], self.out_features)) if self.y is None else self.y
         self._refuse_misfit(x, y, slice(-1))
-        self.y = self.sub_module(self.rc(torch.cat((x, y), -1)))
-        return self.y
+        y = self.sub_module(self.rc(torch.cat((x, y), -1)))
+        if y.shape[-1:] != (self.out_features,):
+            raise ValueError(
+                f"`out_features` (={self.out_features}) must be the size of what `sub_module` "
+                f"gives, which has shape {list(y.shape)}."
+            )
+        self.y = y
+        return y
