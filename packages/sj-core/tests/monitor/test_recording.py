@@ -1,5 +1,8 @@
 """Monitors against values computed by hand."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -83,3 +86,24 @@ def test_no_sample_and_no_such_layer_are_named(net_of):
             table(net, torch.rand(5, 0, 4))
     with pytest.raises(KeyError, match=r"`key` \(='9'\) must be one of \['1'\]"):
         monitor.OutputMonitor(net, neuron.LIFNode)["9"]
+
+
+MONITORS = {
+    "output": lambda net: monitor.OutputMonitor(net, neuron.BaseNode),
+    "input": lambda net: monitor.InputMonitor(net, neuron.BaseNode),
+    "attribute": lambda net: monitor.AttributeMonitor("v", False, net, neuron.BaseNode),
+    "gradient in": lambda net: monitor.GradInputMonitor(net, neuron.BaseNode),
+    "gradient out": lambda net: monitor.GradOutputMonitor(net, neuron.BaseNode),
+}
+
+
+@pytest.mark.parametrize("kind", MONITORS)
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_does_not_write_into_the_records(net_of, kind, twin):
+    net = net_of()
+    records = MONITORS[kind](net).records
+    x = torch.rand(5, 2, 4, requires_grad=True)
+    twin(net)(x).sum().backward()
+    assert records == []
+    net(x).sum().backward()
+    assert len(records) == 2

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sj_core._checks import check_classes, check_module
+from sj_core.monitor.hook import MonitorHook
 
 Instance = type | tuple[type, ...] | None
 
@@ -136,7 +137,7 @@ class OutputMonitor(BaseMonitor):
     """
 
     def _hook(self, name: str, module: nn.Module) -> Any:
-        return module.register_forward_hook(lambda m, x, y: self._record(name, y))
+        return module.register_forward_hook(MonitorHook(lambda m, x, y: self._record(name, y)))
 
 
 class InputMonitor(BaseMonitor):
@@ -158,7 +159,7 @@ class InputMonitor(BaseMonitor):
         def record(m: nn.Module, x: tuple[Any, ...], named: dict[str, Any]) -> None:
             self._record(name, _unpack((*x, *named.values())))
 
-        return module.register_forward_pre_hook(record, with_kwargs=True)
+        return module.register_forward_pre_hook(MonitorHook(record), with_kwargs=True)
 
 
 class AttributeMonitor(BaseMonitor):
@@ -193,8 +194,8 @@ class AttributeMonitor(BaseMonitor):
             self._record(name, getattr(m, self.attribute_name))
 
         if self.pre_forward:
-            return module.register_forward_pre_hook(record)
-        return module.register_forward_hook(record)
+            return module.register_forward_pre_hook(MonitorHook(record))
+        return module.register_forward_hook(MonitorHook(record))
 
 
 class GradInputMonitor(BaseMonitor):
@@ -214,9 +215,8 @@ class GradInputMonitor(BaseMonitor):
     """
 
     def _hook(self, name: str, module: nn.Module) -> Any:
-        return module.register_full_backward_hook(
-            lambda m, g_in, g_out: self._record(name, _unpack(g_in))
-        )
+        hook = MonitorHook(lambda m, g_in, g_out: self._record(name, _unpack(g_in)))
+        return module.register_full_backward_hook(hook)
 
 
 class GradOutputMonitor(BaseMonitor):
@@ -242,7 +242,7 @@ class GradOutputMonitor(BaseMonitor):
                 if isinstance(output, Tensor) and output.requires_grad and torch.is_grad_enabled():
                     output.register_hook(lambda g: self._record(name, g))
 
-        return module.register_forward_hook(on_output)
+        return module.register_forward_hook(MonitorHook(on_output))
 
 
 def _unpack(values: Any) -> Any:
