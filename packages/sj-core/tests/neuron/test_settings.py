@@ -163,3 +163,35 @@ def test_a_w_rest_set_later_is_where_w_starts():
     node.w_rest = 0.75
     node.reset()
     assert node.w == 0.75
+
+
+@pytest.mark.parametrize("name", ["torch", "auto"])
+@pytest.mark.parametrize("first", [1.0, torch.tensor([0.3, 0.6, 0.9])])
+@pytest.mark.parametrize("later", [2.0, torch.tensor([0.5, 1.0, 2.0])])
+def test_half_of_a_threshold_set_later_is_where_v_starts(later, first, name):
+    x = torch.rand(6, 2, 3)
+    changed = neuron.HalfThresholdIFNode(first, backend=name)
+    changed.v_threshold = later
+    built = neuron.HalfThresholdIFNode(later, backend=name)
+    torch.testing.assert_close(after(changed, x), after(built, x), rtol=0, atol=0)
+    kept = built.v.clone()
+    built.v_threshold = first
+    assert torch.equal(built.v, kept), "in mid-sequence V stays what it is"
+    assert torch.equal(changed.double().v, kept.double())
+    changed.reset()
+    changed.to("meta")
+
+
+@pytest.mark.parametrize("name", ["torch", "auto"])
+def test_a_surrogates_parameter_set_later_is_checked(name):
+    node = neuron.LIFNode(surrogate_function=surrogate.ATan(), backend=name)
+    for value in ("2", None, torch.tensor(2.0), torch.nn.Parameter(torch.tensor(2.0))):
+        with pytest.raises(TypeError, match=r"`alpha` \(=(.|\n)*\) of ATan must be a number\."):
+            node.surrogate_function.alpha = value
+    with pytest.raises(ValueError, match=r"`alpha` \(=-1\) must be greater than 0\."):
+        node.surrogate_function.alpha = -1
+    node.surrogate_function.alpha = 3
+    x = torch.tensor([1.0, 2.5], requires_grad=True)
+    (slope,) = torch.autograd.grad(node(x).sum(), x)
+    h = x.detach() / 2 - 1.0
+    torch.testing.assert_close(slope, 0.5 * 1.5 / (1 + (torch.pi / 2 * 3 * h) ** 2))

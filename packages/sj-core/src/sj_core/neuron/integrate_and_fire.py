@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -66,6 +68,13 @@ class HalfThresholdIFNode(IFNode):
         )
         self.reset()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A fresh V moves with a threshold that is set later.
+        moves = name == "v_threshold" and "v" in self.__dict__ and not self.holds_state("v")
+        super().__setattr__(name, value)
+        if moves:
+            self.v = self.v_threshold / 2
+
     def reset(self) -> None:
         """Put V to half of the threshold, as the threshold is now."""
         super().reset()
@@ -75,7 +84,9 @@ class HalfThresholdIFNode(IFNode):
         """Whether V is another than the half of the threshold that it starts from."""
         start = self.v_threshold / 2
         if isinstance(self.v, Tensor) and isinstance(start, Tensor):
-            return self.v.shape != start.shape or not torch.equal(self.v, start.to(self.v))
+            if self.v.shape != start.shape:
+                return True
+            return not (self.v.is_meta or torch.equal(self.v, start.to(self.v)))
         return isinstance(self.v, Tensor) or bool(self.v != start)
 
     def memory_like(self, name: str, x: Tensor) -> Tensor:

@@ -114,6 +114,14 @@ class SurrogateFunctionBase(nn.Module):
             setattr(self, name, value if isinstance(value, (int, float)) else float(value))
         self.spiking = spiking
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A parameter that is changed later is checked as the constructor checks it.
+        if name in self.names and name in self.__dict__:
+            values = self.__dict__
+            self.check_params(tuple([value if n == name else values[n] for n in self.names]))
+            value = value if isinstance(value, (int, float)) else float(value)
+        super().__setattr__(name, value)
+
     @classmethod
     def check_params(cls, params: tuple[float, ...]) -> None:
         """Raise TypeError for a parameter that is no number, ValueError for one out of range."""
