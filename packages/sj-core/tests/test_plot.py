@@ -103,3 +103,16 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "named" in done.stdout
+
+
+@pytest.mark.parametrize("value", ["1", torch.ones(2)])
+def test_a_threshold_that_is_no_number_is_named(value):
+    with pytest.raises(TypeError, match=r"`v_threshold` \(=.*\) must be a number\."):
+        plot.membrane(torch.rand(5), value)
+    with pytest.raises(TypeError, match=r"`low` \(=.*\) must be a number\."):
+        plot.surrogate(surrogate.ATan(), low=value)
+
+
+def test_a_threshold_of_one_element_is_drawn_as_a_number():
+    ax = plot.membrane(torch.rand(5), torch.tensor([0.75]))
+    assert 0.75 in [line.get_ydata()[0] for line in ax.lines]

@@ -82,6 +82,10 @@ REFUSED = {
         lambda: functional.set_threshold_margin(neuron.IFNode(), torch.ones(2), 1.0, "low"),
         "`threshold0` (='low')",
     ),
+    "learned": (
+        lambda: functional.set_threshold_margin(neuron.GatedLIFNode(4), torch.ones(2)),
+        "`output_layer` (a GatedLIFNode)",
+    ),
     "k": (lambda: scale_weight(CONV, BN, k="2"), "`k` (='2')"),
     "b": (lambda: scale_bias(CONV, BN, b=torch.ones(4)), "`b` has shape [4]"),
     "function": (lambda: monitor.OutputMonitor(BN, function=3), "`function` (=3)"),

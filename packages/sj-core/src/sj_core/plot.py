@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from sj_core._checks import as_float
 from sj_core.surrogate import SurrogateFunctionBase, heaviside
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ def _table(name: str, x: Any, rank: int, shape: str) -> Tensor:
             "flatten what is left."
         )
     return x.detach().to("cpu", torch.float64)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    return as_float(name, value)
 
 
 def spike_raster(
@@ -86,7 +93,8 @@ def membrane(
 
     Shapes: `v_seq`, and `spikes` if given, are `(T,)`. `v_reset` is drawn (dotted) if given.
 
-    Errors: ValueError for another rank, no element or two lengths; ImportError without matplotlib.
+    Errors: ValueError for another rank, no element or two lengths; TypeError for a `v_threshold` or
+    `v_reset` that is no number; ImportError without matplotlib.
 
     Example:
         >>> import torch
@@ -102,6 +110,8 @@ def membrane(
         raise ValueError(
             f"`spikes` (of {len(fired)} steps) must have the steps of `v_seq` ({len(voltage)})."
         )
+    v_threshold = _number("v_threshold", v_threshold)
+    v_reset = None if v_reset is None else _number("v_reset", v_reset)
     ax = _axes(ax)
     steps = list(range(len(voltage)))
     ax.plot(steps, voltage.tolist(), color="tab:blue", marker=".", label="V after reset")
@@ -173,7 +183,7 @@ def surrogate(
     """
     if not isinstance(function, SurrogateFunctionBase):
         raise TypeError(f"`function` ({type(function).__name__}) must be a surrogate.")
-    if not low < high:
+    if not _number("low", low) < _number("high", high):
         raise ValueError(f"`low` (={low}) must be less than `high` (={high}).")
     ax = _axes(ax)
     x = torch.linspace(low, high, 1001, dtype=torch.float64)

@@ -135,3 +135,8 @@ def _check_neuron(module: Any) -> None:
     if not isinstance(module, BaseNode):
         kind = type(module).__name__
         raise TypeError(f"`output_layer` (a {kind}) must be a neuron, a `neuron.BaseNode`.")
+    if "v_threshold" in module._parameters:
+        kind = type(module).__name__
+        raise TypeError(
+            f"`output_layer` (a {kind}) must have a threshold to set: it learns its own."
+        )
