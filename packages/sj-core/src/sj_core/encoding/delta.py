@@ -68,11 +68,8 @@ class DeltaEncoder(MemoryModule):
             return torch.empty_like(x_seq)
         if previous is None:
             previous = x_seq[0] if self.padding else torch.zeros_like(x_seq[0])
-        elif previous.shape != x_seq.shape[1:]:
-            raise RuntimeError(
-                f"The input's shape {tuple(x_seq.shape[1:])} must be that of the kept state, "
-                f"{tuple(previous.shape)}; call `functional.reset_net(net)` between sequences."
-            )
+        else:
+            self.check_memory("previous", previous, x_seq.shape[1:], x_seq.device)
         change = x_seq - torch.cat([previous.to(x_seq).unsqueeze(0), x_seq[:-1]])
         spikes = (change >= self.threshold).to(x_seq.dtype)
         if self.off_spike:
