@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.autograd.forward_ad as forward_ad
 from torch import nn
 from torch.func import hessian, jacfwd, jacrev, jvp, vmap
 
@@ -58,3 +59,20 @@ def test_the_tangent_of_a_smooth_net_is_its_directional_derivative():
     step = 1e-6
     numeric = (run(x + step * tangent) - run(x - step * tangent)) / (2 * step)
     torch.testing.assert_close(pushed, numeric.detach(), rtol=1e-6, atol=1e-8)
+
+
+def test_a_dual_tensor_keeps_its_tangent():
+    """Also where a plan of the kernels is at hand: they have no forward mode."""
+    torch.manual_seed(1)
+    node = neuron.LIFNode(step_mode="m")
+    x, tangent = torch.randn(2, 4, 3, 5)
+    node(x)
+    node.reset()
+    with forward_ad.dual_level():
+        pushed = forward_ad.unpack_dual(node(forward_ad.make_dual(x, tangent))).tangent
+    node.reset()
+    _, expected = jvp(lambda x: functional.functional_forward(node, None, x)[0], (x,), (tangent,))
+    assert expected.count_nonzero() > 0
+    torch.testing.assert_close(pushed, expected)
+    with forward_ad.dual_level():
+        node(x)  # and without a tangent, as ever

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from kernels_reference import NEURON_PARAMS
-from torch.func import grad, vmap
+from torch.autograd import forward_ad
+from torch.func import grad, jvp, vmap
 
 from sj_kernels import ops
 from sj_kernels.neuron import LIFMultiStep
@@ -142,3 +143,17 @@ def test_second_derivative(name):
     assert torch.equal(g, expected)
     with pytest.raises(RuntimeError, match="no second derivative; use the torch backend"):
         (g.square().sum() + x.sum()).backward()
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize("name", ["simple", "fused"])
+def test_forward_mode_is_refused(name, requires_grad):
+    """Its tangent would be dropped without a word."""
+    x = torch.randn(3, 4).requires_grad_(requires_grad)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        with pytest.raises(NotImplementedError, match="forward mode; use the torch backend"):
+            CALLS[name](dual)
+        assert torch.equal(CALLS[name](x), CALLS[name](x.detach()))
+    with pytest.raises(NotImplementedError, match="forward mode; use the torch backend"):
+        jvp(CALLS[name], (x,), (torch.ones_like(x),))

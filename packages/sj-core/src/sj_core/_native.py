@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sj_core.backend import functorch_level, load_kernels, resolve
+from sj_core.backend import load_kernels, resolve, transformed
 
 if TYPE_CHECKING:
     from sj_core.neuron.base import BaseNode
@@ -67,7 +67,7 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
         return None
     if torch.compiler.is_compiling() or d.get("v_threshold").__class__ is not float:
         return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
-    if functorch_level() is not None:
+    if transformed():
         return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
     # A single step costs little more than this function: every setting that a plan may depend on
     # is compared with the one it was made for, nothing is built.

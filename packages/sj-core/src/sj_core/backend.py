@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 if TYPE_CHECKING:
     from sj_core.neuron.base import SpikingNode
@@ -24,7 +25,7 @@ _loaded: ModuleType | None = None
 _failure: Exception | None = None
 # What is compiled in: read once, because torch.compile cannot trace into an extension.
 _table: dict[str, frozenset[str]] = {}
-functorch_level = torch._C._functorch.maybe_current_level
+_functorch_level = torch._C._functorch.maybe_current_level
 
 
 def load_kernels() -> ModuleType:
@@ -121,10 +122,22 @@ def resolve(node: SpikingNode, x: Tensor) -> str:
         return "torch"
     if _input_obstacle(node, x) is not None:
         return "torch"
-    # torch.func transforms what they see in Python: they pass through torch operations only.
-    if not torch.compiler.is_compiling() and functorch_level() is not None:
+    if not torch.compiler.is_compiling() and transformed():
         return "torch"
     return "native"
+
+
+def transformed() -> bool:
+    """Whether a transform of torch.func, or forward mode, is at work.
+
+    They transform what they see in Python, and so pass through torch's operations only.
+
+    Example:
+        >>> from sj_core import backend
+        >>> backend.transformed()
+        False
+    """
+    return _functorch_level() is not None or forward_ad._current_level >= 0
 
 
 def _node_obstacle(node: SpikingNode) -> str | None:

@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C import _are_functorch_transforms_active, _len_torch_dispatch_stack
+from torch.autograd import forward_ad
 
 from sj_kernels.eager import fused, simple
+from sj_kernels.once import refuse_tangents
 from sj_kernels.settings import Settings, native
 from sj_kernels.transforms import functional
 
@@ -79,7 +81,13 @@ class Plan:
         decay: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Call the plan where neither torch.compile nor torch.func is at work."""
-        if type(x) not in _PLAIN or _len_torch_dispatch_stack() or x.is_meta:
+        if (
+            type(x) not in _PLAIN
+            or _len_torch_dispatch_stack()
+            or x.is_meta
+            or forward_ad._current_level >= 0
+        ):
+            refuse_tangents(x, v, w, decay)
             return self._registered(x, v, w, decay)
         if self.is_simple and w is None:
             outputs = simple(self, x, v, decay)

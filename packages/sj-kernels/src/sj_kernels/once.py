@@ -5,11 +5,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 Gradients = tuple[Tensor | None, ...]
 
-#: What is raised where a second derivative is asked for.
+#: What is raised where a second derivative is asked for, and one in forward mode.
 MESSAGE = "The fused neuron has no second derivative; use the torch backend for it."
+FORWARD_MESSAGE = (
+    "The fused neuron has no derivative in forward mode; use the torch backend for it."
+)
+
+
+def refuse_tangents(*inputs: object) -> None:
+    """Raise NotImplementedError if an input has a tangent: it would be dropped without a word."""
+    for value in inputs:
+        if isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None:
+            raise NotImplementedError(FORWARD_MESSAGE)
 
 
 def once(backward: Callable[..., Gradients], ctx: Any, *incoming: Tensor | None) -> Gradients:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sj_kernels import launch
-from sj_kernels.once import MESSAGE
+from sj_kernels.once import FORWARD_MESSAGE, MESSAGE
 
 if TYPE_CHECKING:
     from sj_kernels._plan import Plan
@@ -122,6 +122,10 @@ class _Forward(torch.autograd.Function):
         )
         g_x, g_v, g_w, g_decay = gradients
         return None, g_x, g_v, g_w, g_decay
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise NotImplementedError(FORWARD_MESSAGE)
 
     @staticmethod
     def vmap(
