@@ -119,3 +119,19 @@ def test_wrong_lengths_are_named():
 def test_native_by_name_is_refused():
     with pytest.raises((ValueError, ImportError), match=r"PSN|sj-kernels"):
         neuron.PSN(T, backend="native")
+
+
+def test_a_masked_psn_saves_what_training_has_made_of_lambda():
+    """Under the name that it has in SpikingJelly's state dicts."""
+    node = trained(neuron.MaskedPSN(K, T))
+    node.lambda_ = 0.7
+    fresh = neuron.MaskedPSN(K, T)
+    fresh.load_state_dict(node.state_dict())
+    assert fresh.lambda_ == 0.7
+    x = torch.randn(T, 3)
+    assert torch.equal(fresh(x), node(x))
+    theirs = {**node.state_dict(), "_lambda_": torch.tensor(0.25)}
+    fresh.load_state_dict(theirs)
+    assert fresh.lambda_ == 0.25
+    with pytest.raises(ValueError, match=r"`lambda_` \(=1.5\)"):
+        fresh.load_state_dict({**theirs, "_lambda_": torch.tensor(1.5)})

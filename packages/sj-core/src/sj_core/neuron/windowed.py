@@ -54,7 +54,8 @@ class MaskedPSN(WindowedNode):
 
     Equation: `H = ((lambda M_k + (1 - lambda)) * W) X + b`, `S = Theta(H)`, with `M_k[t, i]` = 1
     for `t - k < i <= t`, else 0; `weight` W is `(T, T)`, `bias` b is `(T, 1)`, -1 at first.
-    Training raises `lambda_` from 0 (a `PSN`) to 1 (causal, and so able to run step by step).
+    Training raises `lambda_` from 0 (a `PSN`) to 1 (causal, and so able to run step by step); the
+    `state_dict` holds it.
 
     Shapes: `(T, N, *)` ('m') to the same shape and dtype; with `lambda_=1` also `(N, *)` ('s') and
     sequences shorter than T: the position t goes on between calls, and after T starts at 0.
@@ -93,6 +94,8 @@ class MaskedPSN(WindowedNode):
         super().__init__(k, surrogate_function, step_mode, backend)
         self.weight = nn.Parameter(full_weight(T))
         self.bias = nn.Parameter(torch.full((T, 1), -1.0))
+        # Saved with the weights; a forward reads the number beside it, which costs nothing.
+        self.register_buffer("_lambda_", torch.tensor(self._lambda, dtype=torch.float64))
         self.register_memory("t", 0)
 
     @property
@@ -103,6 +106,12 @@ class MaskedPSN(WindowedNode):
     @lambda_.setter
     def lambda_(self, value: float) -> None:
         self._lambda = as_fraction("lambda_", value)
+        self._lambda_.fill_(self._lambda)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        if not self._lambda_.is_meta:
+            self._lambda = as_fraction("lambda_", float(self._lambda_))
 
     def check_step_mode(self, step_mode: str) -> None:
         super().check_step_mode(step_mode)
