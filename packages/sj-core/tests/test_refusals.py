@@ -1,5 +1,6 @@
 """Bad arguments of public functions are refused by a sentence that names them."""
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -93,12 +94,12 @@ REFUSED = {
     "latency": (lambda: encoding.LatencyEncoder(3, step_mode="m")([0.5]), "`x` (list)"),
     "latency 0-d": (
         lambda: encoding.LatencyEncoder(3, step_mode="m")(torch.tensor(0.5)),
-        "`x` (shape ())",
+        "`x`",
     ),
     "delta": (lambda: encoding.DeltaEncoder()(None), "`x` (NoneType)"),
     "delta 0-d": (
         lambda: encoding.DeltaEncoder(step_mode="m")(torch.tensor(0.5)),
-        "`x` (shape ())",
+        "`x`",
     ),
     "delta threshold": (lambda: encoding.DeltaEncoder("0.1"), "`threshold` (='0.1')"),
     "sub_module": (
@@ -141,3 +142,37 @@ def test_a_refused_factor_has_changed_nothing(scale):
         scale(CONV, BN, k=2.0, b="1")
     for tensor, was in zip((CONV.weight, BN.bias, BN.running_mean), before, strict=True):
         assert torch.equal(tensor, was)
+
+
+MODULES = [
+    neuron.LIFNode(),
+    neuron.LIFNode(step_mode="m"),
+    neuron.LIFNode(backend="torch"),
+    neuron.NonSpikingLIFNode(step_mode="m"),
+    neuron.PSN(T=2),
+    layer.SynapseFilter(),
+    layer.Dropout(),
+    layer.Delay(1),
+]
+
+
+@pytest.mark.parametrize("given", [numpy.zeros((2, 3), "float32"), [torch.zeros(2, 3)], None])
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: f"{type(m).__name__}-{m.step_mode}")
+def test_an_input_that_is_no_tensor(module, given):
+    with pytest.raises(TypeError, match=r"`x` \(a \w+\) must be a tensor: .*as_tensor"):
+        module(given)
+
+
+def test_an_input_of_a_layer_that_is_no_tensor():
+    with pytest.raises(TypeError, match=r"`input` \(a ndarray\) must be a tensor"):
+        layer.Linear(3, 2)(numpy.zeros((2, 3), "float32"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: f"{type(m).__name__}-{m.step_mode}")
+def test_a_sequence_without_a_time_axis(module):
+    if module.step_mode == "m":
+        with pytest.raises(ValueError, match=r"`x` has shape \[\] .* takes \[T, N, \*\]"):
+            module(torch.tensor(1.0))
+    else:
+        module(torch.tensor(1.0))
+        module.reset()

@@ -87,7 +87,10 @@ def check_module(name: str, value: Any) -> None:
 def check_tensor(name: str, value: Any) -> None:
     """Raise TypeError unless `value` is a tensor."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"`{name}` (a {type(value).__name__}) must be a tensor.")
+        raise TypeError(
+            f"`{name}` (a {type(value).__name__}) must be a tensor: make one of it with "
+            "`torch.as_tensor`."
+        )
 
 
 def check_classes(name: str, value: Any) -> None:

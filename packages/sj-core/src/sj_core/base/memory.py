@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, fx, nn
 
+from sj_core._checks import check_tensor
 from sj_core.base.step_mode import StepModule
 
 
@@ -85,6 +86,8 @@ class MemoryModule(nn.Module, StepModule):
 
     #: Tells dynamo that a forward sets attributes: torch 2.6 refuses to export that otherwise.
     torchdynamo_force_dynamic = True
+    #: Whether an input that is no tensor is refused, by name.
+    takes_tensors_only: ClassVar[bool] = False
 
     def __init__(self, step_mode: str = "s") -> None:
         super().__init__()
@@ -170,8 +173,15 @@ class MemoryModule(nn.Module, StepModule):
             setattr(self, name, map_tensors(Tensor.detach, getattr(self, name)))
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(x, fx.Proxy):
-            return call_as_leaf(self, x, *args, **kwargs)
+        if not isinstance(x, Tensor):
+            if isinstance(x, fx.Proxy):
+                return call_as_leaf(self, x, *args, **kwargs)
+            if self.takes_tensors_only:
+                check_tensor("x", x)
+        elif self._step_mode == "m" and x.dim() == 0:
+            raise ValueError(
+                f"`x` has shape [] but {type(self).__name__} with step_mode='m' takes [T, N, *]."
+            )
         if self._step_mode == "s":
             return self.single_step_forward(x, *args, **kwargs)
         return self.multi_step_forward(x, *args, **kwargs)

@@ -33,6 +33,7 @@ class Delay(base.MemoryModule):
     """
 
     queue: Any
+    takes_tensors_only = True
 
     def __init__(self, delay_steps: int, step_mode: str = "s") -> None:
         super().__init__(step_mode)

@@ -32,6 +32,7 @@ class Dropout(base.MemoryModule):
     """
 
     mask: Any
+    takes_tensors_only = True
 
     def __init__(self, p: float = 0.5, step_mode: str = "s") -> None:
         super().__init__(step_mode)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sj_core import base
+from sj_core._checks import check_tensor
 
 # Looked up once: in a network of small layers a call pays for every attribute of a module.
 _unsafe_view = torch.ops.aten._unsafe_view.default
@@ -113,8 +114,10 @@ class FoldTime(base.StepModule):
         self.step_mode = step_mode
 
     def forward(self, input: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(input, fx.Proxy):
-            return base.call_as_leaf(self, input, *args, **kwargs)  # type: ignore[arg-type]
+        if not isinstance(input, Tensor):
+            if isinstance(input, fx.Proxy):
+                return base.call_as_leaf(self, input, *args, **kwargs)  # type: ignore[arg-type]
+            check_tensor("input", input)
         one_step = self._step_mode == "s"
         ranks = self._ranks_of_a_step if one_step else self._ranks_of_a_sequence
         if input.dim() not in ranks:

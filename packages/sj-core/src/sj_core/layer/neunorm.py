@@ -36,6 +36,7 @@ class NeuNorm(base.MemoryModule):
     """
 
     u: Any
+    takes_tensors_only = True
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ class SynapseFilter(base.MemoryModule):
     """
 
     y: Any
+    takes_tensors_only = True
 
     def __init__(self, tau: float = 100.0, learnable: bool = False, step_mode: str = "s") -> None:
         super().__init__(step_mode)

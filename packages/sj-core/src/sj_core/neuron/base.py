@@ -30,6 +30,7 @@ class SpikingNode(MemoryModule):
     """
 
     native_name: ClassVar[str | None] = None
+    takes_tensors_only = True
     surrogate_function: nn.Module
 
     def __init__(
