@@ -145,6 +145,8 @@ def test_second_derivative(name):
         (g.square().sum() + x.sum()).backward()
 
 
+# torch itself compiles its decompositions by torch.jit at the first use of jvp.
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("requires_grad", [False, True])
 @pytest.mark.parametrize("name", ["simple", "fused"])
 def test_forward_mode_is_refused(name, requires_grad):
