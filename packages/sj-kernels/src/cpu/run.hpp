@@ -12,7 +12,8 @@ inline namespace SJ_ABI {
 constexpr int64_t kBlock = 1024;           // neurons of a block, at most
 constexpr int64_t kAlign = kSum;           // blocks start at multiples of it
 constexpr int64_t kSerial = 32768;         // elements below which threads cost more than they give
-constexpr int64_t kAheadBytes = 12 << 10;  // how far reads run ahead of use
+constexpr int64_t kAheadBytes = 12 << 10;  // how far fetches run ahead of use
+constexpr int64_t kNearBytes = 4 << 10;    // the same where outputs are fetched too: L1 is small
 constexpr int64_t kStreamBytes = 4 << 20;  // outputs that would only flush the caches
 constexpr int64_t kClaimBytes = 1 << 19;   // outputs too large to lie in a near cache already
 
@@ -58,7 +59,7 @@ template <class R, class N, class Reset> struct Run {
     // Blocks of `block` neurons at most.
     void divide(int64_t block) {
         plan = plan_of(a, block);
-        ahead = kAheadBytes / (plan.block * rows.size());
+        ahead = (claim ? kNearBytes : kAheadBytes) / (plan.block * rows.size());
         if (ahead < 1) ahead = 1;
         if (ahead > a.T) ahead = a.T;
     }
