@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from sj_core.backend import load_kernels, resolve, transformed
+from sj_core.backend import functorch_level, load_kernels, resolve
 
 if TYPE_CHECKING:
     from sj_core.neuron.base import BaseNode
+
+_is_compiling = torch.compiler.is_compiling
 
 
 class _Cached:
@@ -27,6 +30,7 @@ class _Cached:
         "read_surrogate",
         "surrogate",
         "surrogate_values",
+        "two_states",
         "values",
     )
 
@@ -35,6 +39,7 @@ class _Cached:
     ) -> None:
         self.plan, self.surrogate = plan, surrogate
         self.multi_step, self.dtype, self.device = multi_step, x.dtype, x.device
+        self.two_states = len(node.native_memories) == 2
         left_out = {"training", "_step_mode", "v_seq", *node._memory_reset_values}
         self.read = _reader(node.__dict__, left_out)
         self.read_surrogate = _reader(surrogate.__dict__, {"training"})
@@ -65,9 +70,9 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
     d = node.__dict__
     if d["_backend"] == "torch":
         return None
-    if torch.compiler.is_compiling() or d.get("v_threshold").__class__ is not float:
+    if _is_compiling() or d.get("v_threshold").__class__ is not float:
         return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
-    if transformed():
+    if functorch_level() is not None or forward_ad._current_level >= 0:  # `backend.transformed`
         return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
     # A single step costs little more than this function: every setting that a plan may depend on
     # is compared with the one it was made for, nothing is built.
@@ -88,8 +93,9 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
     if plan is None:
         return None
     try:
-        w = d["w"] if len(node.native_memories) == 2 else None
-        spike, d["v"], w, v_seq = plan.eager(x, d["v"], w, node.native_decay(x))
+        w = d["w"] if cached.two_states else None
+        decay = node.native_decay(x) if plan.learnable else None
+        spike, d["v"], w, v_seq = plan.eager(x, d["v"], w, decay)
     except (KeyError, TypeError, ValueError):
         # A state that does not fit, or is of another dtype: told, or converted, there.
         return run_native(node, x, multi_step)

@@ -25,7 +25,7 @@ _loaded: ModuleType | None = None
 _failure: Exception | None = None
 # What is compiled in: read once, because torch.compile cannot trace into an extension.
 _table: dict[str, frozenset[str]] = {}
-_functorch_level = torch._C._functorch.maybe_current_level
+functorch_level = torch._C._functorch.maybe_current_level
 
 
 def load_kernels() -> ModuleType:
@@ -137,7 +137,7 @@ def transformed() -> bool:
         >>> backend.transformed()
         False
     """
-    return _functorch_level() is not None or forward_ad._current_level >= 0
+    return functorch_level() is not None or forward_ad._current_level >= 0
 
 
 def _node_obstacle(node: SpikingNode) -> str | None:

@@ -71,6 +71,8 @@ class Plan:
             return self._registered(x, v, w, decay)
         if _are_functorch_transforms_active():
             return functional(self, x, _number(v), _number(w), decay)
+        if forward_ad._current_level >= 0:
+            refuse_tangents(x, v, w, decay)
         return self.eager(x, v, w, decay)
 
     def eager(
@@ -80,14 +82,8 @@ class Plan:
         w: float | Tensor | None,
         decay: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Call the plan where neither torch.compile nor torch.func is at work."""
-        if (
-            type(x) not in _PLAIN
-            or _len_torch_dispatch_stack()
-            or x.is_meta
-            or forward_ad._current_level >= 0
-        ):
-            refuse_tangents(x, v, w, decay)
+        """Call the plan where neither torch.compile, torch.func nor forward mode is at work."""
+        if type(x) not in _PLAIN or _len_torch_dispatch_stack() or x.is_meta:
             return self._registered(x, v, w, decay)
         if self.is_simple and w is None:
             outputs = simple(self, x, v, decay)

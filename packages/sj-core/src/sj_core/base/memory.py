@@ -173,16 +173,17 @@ class MemoryModule(nn.Module, StepModule):
             setattr(self, name, map_tensors(Tensor.detach, getattr(self, name)))
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        one_step = self._step_mode == "s"
         if not isinstance(x, Tensor):
             if isinstance(x, fx.Proxy):
                 return call_as_leaf(self, x, *args, **kwargs)
             if self.takes_tensors_only:
                 check_tensor("x", x)
-        elif self._step_mode == "m" and x.dim() == 0:
+        elif not one_step and x.dim() == 0:
             raise ValueError(
                 f"`x` has shape [] but {type(self).__name__} with step_mode='m' takes [T, N, *]."
             )
-        if self._step_mode == "s":
+        if one_step:
             return self.single_step_forward(x, *args, **kwargs)
         return self.multi_step_forward(x, *args, **kwargs)
 
