@@ -77,6 +77,7 @@ class MaskedPSN(WindowedNode):
     """
 
     t: Any
+    _lambda_: Tensor
 
     def __init__(
         self,
