@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from sj_core import functional, neuron
 
@@ -135,3 +136,15 @@ def test_a_masked_psn_saves_what_training_has_made_of_lambda():
     assert fresh.lambda_ == 0.25
     with pytest.raises(ValueError, match=r"`lambda_` \(=1.5\)"):
         fresh.load_state_dict({**theirs, "_lambda_": torch.tensor(1.5)})
+    assert fresh.state_dict()["_lambda_"].item() == fresh.lambda_ == 0.25
+
+
+@pytest.mark.parametrize(
+    "move", [nn.Module.half, nn.Module.double, lambda m: m.to("meta").to_empty(device="cpu")]
+)
+def test_lambda_is_saved_exactly_wherever_the_weights_go(move):
+    node = move(neuron.MaskedPSN(K, T, lambda_init=0.7))
+    assert node.state_dict()["_lambda_"].item() == 0.7
+    fresh = neuron.MaskedPSN(K, T)
+    fresh.load_state_dict(node.state_dict())
+    assert fresh.lambda_ == 0.7

@@ -85,7 +85,8 @@ class FoldTime(base.StepModule):
 
     A layer reached by ``torch.fx`` tracing is one ``call_module`` node, as torch's own are.
 
-    Raises ``ValueError`` for an input of another rank, with the shape it got and those it takes.
+    Raises ``ValueError`` for an input of another rank, with the shape it got and those it takes,
+    ``TypeError`` for one that is no tensor.
 
     >>> import torch
     >>> from sj_core.layer import FoldTime

@@ -79,7 +79,7 @@ class BaseNode(SpikingNode):
 
     Shapes: `(N, *)` to `(N, *)` for `step_mode='s'`; `(T, N, *)` to `(T, N, *)` for 'm'.
 
-    Errors: TypeError if a setting is no number or the input is not of a floating dtype;
+    Errors: TypeError if a setting is no number or the input no tensor of a floating dtype;
     RuntimeError if the input does not fit the kept state.
 
     Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -96,7 +97,7 @@ class MaskedPSN(WindowedNode):
         self.weight = nn.Parameter(full_weight(T))
         self.bias = nn.Parameter(torch.full((T, 1), -1.0))
         # Saved with the weights; a forward reads the number beside it, which costs nothing.
-        self.register_buffer("_lambda_", torch.tensor(self._lambda, dtype=torch.float64))
+        self.register_buffer("_lambda_", self._saved_lambda())
         self.register_memory("t", 0)
 
     @property
@@ -109,10 +110,28 @@ class MaskedPSN(WindowedNode):
         self._lambda = as_fraction("lambda_", value)
         self._lambda_.fill_(self._lambda)
 
+    def _saved_lambda(self) -> Tensor:
+        device = self.weight.device
+        dtype = torch.float32 if device.type == "mps" else torch.float64  # which it has not
+        return torch.tensor(self._lambda, dtype=dtype, device=device)
+
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
-        if not self._lambda_.is_meta:
+        if self._lambda_.is_meta:
+            return
+        try:
             self._lambda = as_fraction("lambda_", float(self._lambda_))
+        finally:  # one that is refused is not saved later
+            self._lambda_ = self._saved_lambda()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # Made anew behind the weights: not rounded with them, and not lost by `to_empty`.
+        self._buffers.pop("_lambda_")
+        try:
+            super()._apply(fn, recurse)
+        finally:
+            self.register_buffer("_lambda_", self._saved_lambda())
+        return self
 
     def check_step_mode(self, step_mode: str) -> None:
         super().check_step_mode(step_mode)
