@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 if TYPE_CHECKING:
-    from sj_core.neuron.base import SpikingNode
+    from sj_core.neuron.spiking import SpikingNode
 
 BACKENDS = ("torch", "native", "auto")
 

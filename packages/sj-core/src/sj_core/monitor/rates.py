@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from sj_core._checks import check_module
 from sj_core.monitor.run import observe, refuse_no_sample
 from sj_core.monitor.table import Table
-from sj_core.neuron.base import SpikingNode
 from sj_core.neuron.readout import Readout
+from sj_core.neuron.spiking import SpikingNode
 
 
 def firing_rates(net: nn.Module, x: Tensor) -> Table:

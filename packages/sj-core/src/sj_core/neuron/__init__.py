@@ -1,7 +1,7 @@
 """Spiking neurons: each a charge, its parameters and a reset; the step is written in `base`."""
 
 from sj_core.neuron.adaptive import AdaptiveLIFNode as AdaptiveLIFNode
-from sj_core.neuron.base import BaseNode as BaseNode, SpikingNode as SpikingNode
+from sj_core.neuron.base import BaseNode as BaseNode
 from sj_core.neuron.current_based import CUBALIFNode as CUBALIFNode
 from sj_core.neuron.exponential import EIFNode as EIFNode
 from sj_core.neuron.gated import GatedLIFNode as GatedLIFNode
@@ -19,4 +19,5 @@ from sj_core.neuron.readout import (
     NonSpikingIFNode as NonSpikingIFNode,
     NonSpikingLIFNode as NonSpikingLIFNode,
 )
+from sj_core.neuron.spiking import SpikingNode as SpikingNode
 from sj_core.neuron.windowed import MaskedPSN as MaskedPSN, SlidingPSN as SlidingPSN

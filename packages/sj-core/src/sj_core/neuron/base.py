@@ -8,58 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sj_core import _native, backend as _backend, surrogate
+from sj_core import _native
 from sj_core._checks import as_float
-from sj_core.base import MemoryModule, map_tensors, state_dtype
-
-
-class SpikingNode(MemoryModule):
-    """What every neuron has: a surrogate function, a backend, a step mode.
-
-    Monitors and `functional.set_backend` find neurons by this class. The neurons with a membrane
-    potential are `BaseNode`; the parallel ones (`PSN`) have none.
-
-    Errors: ValueError for an unknown `step_mode` or `backend`, or a backend that cannot run the
-    node; ImportError for `backend='native'` without sj-kernels; TypeError for a surrogate that is
-    no module.
-
-    Example:
-        >>> from sj_core.neuron import LIFNode, PSN, SpikingNode
-        >>> isinstance(LIFNode(), SpikingNode) and isinstance(PSN(T=4), SpikingNode)
-        True
-    """
-
-    native_name: ClassVar[str | None] = None
-    takes_tensors_only = True
-    surrogate_function: nn.Module
-
-    def __init__(
-        self, surrogate_function: nn.Module | None, step_mode: str, backend: str = "auto"
-    ) -> None:
-        super().__init__(step_mode)
-        if surrogate_function is None:
-            surrogate_function = surrogate.Sigmoid()
-        if not isinstance(surrogate_function, nn.Module):
-            raise TypeError(
-                f"`surrogate_function` (={surrogate_function!r}) must be a module, for example "
-                "`surrogate.ATan()`."
-            )
-        self.surrogate_function = surrogate_function
-        self.backend = backend
-
-    @property
-    def backend(self) -> str:
-        """'torch', 'native' or 'auto'."""
-        return self._backend
-
-    @backend.setter
-    def backend(self, value: str) -> None:
-        _backend.check_backend(self, value)
-        self._backend = value
-
-    def resolve_backend(self, x: Tensor) -> str:
-        """'torch' or 'native': which would run an input like `x` now."""
-        return _backend.resolve(self, x)
+from sj_core.base import map_tensors, state_dtype
+from sj_core.neuron.spiking import SpikingNode
 
 
 class BaseNode(SpikingNode):

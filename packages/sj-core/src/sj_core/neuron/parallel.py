@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sj_core._checks import as_count
 from sj_core.base import state_dtype
-from sj_core.neuron.base import SpikingNode
+from sj_core.neuron.spiking import SpikingNode
 
 
 class ParallelNode(SpikingNode):
