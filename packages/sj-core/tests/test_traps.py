@@ -187,7 +187,19 @@ def test_an_own_neuron_is_five_lines_and_runs_in_both_modes_and_under_compile():
         assert torch.equal(compiled(x), torch.stack(spikes))
 
 
+class Integrator(neuron.BaseNode):
+    """A neuron that gives out its voltage as it is kept."""
+
+    def neuronal_charge(self, x):
+        return self.v + x
+
+    def _step(self, x):
+        self.v = self.neuronal_charge(x)
+        return self.v
+
+
 STATES_THAT_COME_OUT = {
+    "own neuron": Integrator,
     "IF readout": lambda: neuron.NonSpikingIFNode(decode=None),
     "LIF readout": lambda: neuron.NonSpikingLIFNode(decode=None),
     "filter": lambda: layer.SynapseFilter(tau=3.0),

@@ -148,7 +148,12 @@ class BaseNode(SpikingNode):
         if spike is not None:
             return spike
         self._materialise(x)
-        return self._step(x.to(state_dtype(x))).to(x.dtype)
+        y = self._step(x.to(state_dtype(x)))
+        for name in self._memory_reset_values:
+            if getattr(self, name) is y:
+                # A memory, such as V: what a caller does to the output in place must not reach it.
+                return y.to(x.dtype, copy=True)
+        return y.to(x.dtype)
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         dtype = state_dtype(x_seq)
