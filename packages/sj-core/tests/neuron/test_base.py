@@ -171,6 +171,21 @@ def test_store_v_seq_is_the_voltage_after_each_reset(both_modes):
     assert node.v_seq is None
 
 
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_store_v_seq_switched_off_forgets_the_voltages(backend):
+    node = neuron.LIFNode(step_mode="m", backend=backend, store_v_seq=True)
+    node(inputs(2, 3))
+    node.store_v_seq = False
+    assert node.v_seq is None
+    node(inputs(2, 3))
+    assert node.v_seq is None
+    node.store_v_seq = 1
+    assert node.store_v_seq is True
+    node(inputs(2, 3)[:4])
+    assert node.v_seq.shape == (4, 2, 3)
+    assert torch.equal(node.v_seq[-1], node.v)
+
+
 def test_threshold_per_channel_is_each_channels_own():
     x = inputs(2, 3, 4)
     thresholds = torch.tensor([0.5, 1.0, 2.0])

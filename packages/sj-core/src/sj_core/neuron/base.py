@@ -62,8 +62,8 @@ class BaseNode(SpikingNode):
         self.v_threshold: Any = as_threshold(v_threshold)
         self.v_reset = v_reset
         self.detach_reset = bool(detach_reset)
-        self.store_v_seq = bool(store_v_seq)
         self.v_seq: Tensor | None = None
+        self.store_v_seq = store_v_seq
         self.register_memory("v", self.v_reset or 0.0)
 
     @property
@@ -81,6 +81,17 @@ class BaseNode(SpikingNode):
     @v_reset.deleter
     def v_reset(self) -> None:
         del self._v_reset  # a subclass may keep a buffer or a parameter of the name
+
+    @property
+    def store_v_seq(self) -> bool:
+        """Whether V of every step of the last sequence is kept; switched off, it is forgotten."""
+        return self._store_v_seq
+
+    @store_v_seq.setter
+    def store_v_seq(self, value: bool) -> None:
+        self._store_v_seq = bool(value)
+        if not value:
+            self.v_seq = None
 
     def native_params(self) -> tuple[float, ...]:
         """The numbers of the charge that sj-kernels takes, in its order."""
