@@ -3,7 +3,6 @@
 from sj_core.base.memory import (
     MemoryModule as MemoryModule,
     call_as_leaf as call_as_leaf,
-    map_tensors as map_tensors,
     state_dtype as state_dtype,
 )
 from sj_core.base.step_mode import (
@@ -11,4 +10,8 @@ from sj_core.base.step_mode import (
     MultiStepModule as MultiStepModule,
     SingleModule as SingleModule,
     StepModule as StepModule,
+)
+from sj_core.base.tree import (
+    combine_tensors as combine_tensors,
+    map_tensors as map_tensors,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -12,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from sj_core._checks import check_tensor
 from sj_core.base.step_mode import StepModule
+from sj_core.base.tree import combine_tensors, map_tensors
 
 
 def state_dtype(x: Tensor) -> torch.dtype:
@@ -26,21 +26,6 @@ def state_dtype(x: Tensor) -> torch.dtype:
             "convert it, for example with `x.float()`."
         )
     return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def map_tensors(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """``value`` with ``fn`` applied to every tensor in it (lists, tuples, deques and dicts too)."""
-    if isinstance(value, Tensor):
-        return fn(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(fn, item) for item in value))
-    if isinstance(value, deque):
-        return deque((map_tensors(fn, item) for item in value), value.maxlen)
-    if isinstance(value, (list, tuple)):
-        return type(value)(map_tensors(fn, item) for item in value)
-    if isinstance(value, dict):
-        return type(value)((key, map_tensors(fn, item)) for key, item in value.items())
-    return value
 
 
 def call_as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> fx.Proxy:
@@ -193,9 +178,10 @@ class MemoryModule(nn.Module, StepModule):
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         if x_seq.shape[0] == 0:
             return self._empty_sequence(x_seq, *args, **kwargs)
-        return torch.stack([self.single_step_forward(x, *args, **kwargs) for x in x_seq.unbind(0)])
+        steps = [self.single_step_forward(x, *args, **kwargs) for x in x_seq.unbind(0)]
+        return combine_tensors(torch.stack, steps)
 
-    def _empty_sequence(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def _empty_sequence(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         # One step on zeros, undone afterwards, tells the shape and dtype of an output.
         kept = {name: getattr(self, name) for name in self._memory_reset_values}
         try:
@@ -204,7 +190,7 @@ class MemoryModule(nn.Module, StepModule):
         finally:
             for name, value in kept.items():
                 setattr(self, name, value)
-        return y.new_empty((0, *y.shape))
+        return map_tensors(lambda item: item.new_empty((0, *item.shape)), y)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)

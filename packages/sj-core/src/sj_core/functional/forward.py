@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sj_core._checks import as_count
+from sj_core.base import combine_tensors, map_tensors
 from sj_core.layer.loop import Modules, fold_modules, loop_steps, run_modules
 
 Sequences = Tensor | tuple[Tensor, ...]
@@ -90,7 +91,7 @@ def chunk_multi_step_forward(split_size: int, x_seq: Sequences, multi_step_modul
     for chunk in chunks:
         outputs.append(run_modules(multi_step_module, chunk))
         _refuse_lost_time(outputs[-1], (chunk[0] if isinstance(chunk, tuple) else chunk).shape[0])
-    return _concatenate(outputs)
+    return combine_tensors(torch.cat, outputs)
 
 
 def seq_to_ann_forward(x_seq: Sequences, stateless_module: Modules) -> Any:
@@ -175,22 +176,17 @@ def _check_callable(name: str, modules: Any) -> None:
 
 
 def _refuse_lost_time(y: Any, steps: int) -> None:
-    for item in y if isinstance(y, (tuple, list)) else (y,):
-        if isinstance(item, Tensor) and (item.dim() == 0 or item.shape[0] != steps):
+    def check(item: Tensor) -> Tensor:
+        if item.dim() == 0 or item.shape[0] != steps:
             raise ValueError(
                 f"`multi_step_module` gave shape {list(item.shape)} for a chunk of {steps} time "
                 f"steps, and must give [{steps}, N, *]: a readout, for example, needs "
                 "`decode=None`."
             )
+        return item
+
+    map_tensors(check, y)
 
 
 def _leading(x: Tensor, time_dim: int) -> tuple[int, ...]:
     return tuple(x.shape[:2]) if time_dim == 0 else (*x.shape[:-1][:1], x.shape[-1])
-
-
-def _concatenate(chunks: list[Any]) -> Any:
-    first = chunks[0]
-    if isinstance(first, (tuple, list)):
-        items = [_concatenate([chunk[i] for chunk in chunks]) for i in range(len(first))]
-        return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
-    return torch.cat(chunks)

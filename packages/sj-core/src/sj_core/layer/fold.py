@@ -45,15 +45,15 @@ def fold_time(x_seq: Tensor) -> Tensor:
 def unfold_time(y: Any, x_seq: Tensor) -> Any:
     """Give ``y`` of shape ``[T * N, *]`` the first two axes of ``x_seq``: a view ``[T, N, *]``.
 
-    A tuple or list of tensors is unfolded one by one.
+    Of a tuple, list or dict each tensor is unfolded; its class stays.
 
     >>> import torch
     >>> from sj_core.layer import unfold_time
     >>> unfold_time(torch.zeros(8, 5), torch.zeros(4, 2, 3)).shape
     torch.Size([4, 2, 5])
     """
-    if isinstance(y, (tuple, list)):
-        return type(y)(unfold_time(item, x_seq) for item in y)
+    if isinstance(y, (tuple, list, dict)):
+        return base.map_tensors(lambda item: unfold_time(item, x_seq), y)
     return torch.unflatten(y, 0, x_seq.shape[:2])
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from sj_core.base import MemoryModule, map_tensors
+from sj_core.base import MemoryModule, combine_tensors, map_tensors
 from sj_core.layer.fold import fold_time, unfold_time
 
 Modules = nn.Module | Sequence[Callable[..., Any]] | Callable[..., Any]
@@ -47,15 +48,6 @@ def select_time(x_seq: Any, t: int, dim: int) -> Any:
     return x_seq.select(dim, t)
 
 
-def stack_time(steps: list[Any], dim: int) -> Any:
-    """The sequence made of ``steps``: tensors, or tuples of tensors, at each step the same."""
-    first = steps[0]
-    if isinstance(first, (tuple, list)):
-        items = [stack_time([step[i] for step in steps], dim) for i in range(len(first))]
-        return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
-    return torch.stack(steps, dim)
-
-
 def loop_steps(x_seq: Any, modules: Modules, dim: int = 0) -> Any:
     """``y[t] = modules(x[t])`` for every step along ``dim``, which must hold at least one.
 
@@ -64,7 +56,7 @@ def loop_steps(x_seq: Any, modules: Modules, dim: int = 0) -> Any:
     """
     time_steps = (x_seq[0] if isinstance(x_seq, tuple) else x_seq).shape[dim]
     steps = [run_modules(modules, select_time(x_seq, t, dim)) for t in range(time_steps)]
-    return stack_time(steps, dim)
+    return combine_tensors(partial(torch.stack, dim=dim), steps)
 
 
 @contextmanager
