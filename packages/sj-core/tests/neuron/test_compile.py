@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from sj_core import functional, neuron
+from sj_core import functional, layer, neuron
 
 T = 6
 # torch's own tracing of an autograd.Function makes an instance of it.
@@ -70,3 +70,47 @@ def test_a_threshold_that_is_a_tensor_compiles(shape):
     out = torch.compile(node, fullgraph=True, backend="eager")(x)
     functional.reset_net(node)
     assert torch.equal(out, node(x))
+
+
+def two_layers(backend):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        layer.Linear(4, 6),
+        neuron.LIFNode(backend=backend),
+        layer.Linear(6, 3),
+        neuron.IFNode(backend=backend),
+    )
+    functional.set_step_mode(net, "m")
+    return net
+
+
+def assert_alike(compiled, net, twin, x):
+    functional.reset_net(net)
+    functional.reset_net(twin)
+    results = []
+    for run, module in ((compiled, net), (twin, twin)):
+        out = run(x)
+        results.append((out, *torch.autograd.grad((out * x[..., :3]).sum(), module[0].weight)))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_a_net_compiles_for_every_shape_at_once(backend):
+    net, twin = two_layers(backend), two_layers(backend)
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(net, fullgraph=True, dynamic=True, backend=counter)
+    for steps, batch in ((5, 2), (5, 3), (5, 7), (5, 4)):
+        assert_alike(compiled, net, twin, torch.rand(steps, batch, 4) * 3)
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_surrogates_and_thresholds_that_are_annealed_compile(backend):
+    net, twin = two_layers(backend), two_layers(backend)
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    for alpha in (1.0, 2.0, 3.5):
+        for node in (net[1], net[3], twin[1], twin[3]):
+            node.surrogate_function.alpha = alpha
+            node.v_threshold = 0.5 + alpha / 10
+        assert_alike(compiled, net, twin, torch.rand(5, 2, 4) * 3)

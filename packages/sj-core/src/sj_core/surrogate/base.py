@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from sj_core._checks import is_number
 
 Function = Callable[..., Tensor]
+_is_compiling = torch.compiler.is_compiling
 
 
 def heaviside(x: Tensor) -> Tensor:
@@ -65,6 +66,10 @@ class _WithTangent(_WithDerivative):
 
 
 def _apply(x: Tensor, value: Function, derivative: Function, params: tuple[float, ...]) -> Tensor:
+    if _is_compiling():
+        # Keys are constants to torch.compile: it loses symbolic numbers (dynamic=True, or a
+        # parameter that is annealed) on their way into the second backward of a graph.
+        params = tuple([{number: number}[number] for number in params])
     function = _WithDerivative if forward_ad._current_level < 0 else _WithTangent
     output: Tensor = function.apply(x, value, derivative, params)
     return output
