@@ -148,3 +148,18 @@ def test_lambda_is_saved_exactly_wherever_the_weights_go(move):
     fresh = neuron.MaskedPSN(K, T)
     fresh.load_state_dict(node.state_dict())
     assert fresh.lambda_ == 0.7
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: neuron.PSN(4),
+        lambda: neuron.MaskedPSN(2, 4),
+        lambda: neuron.MaskedPSN(2, 4, lambda_init=1.0),
+        lambda: neuron.SlidingPSN(2, step_mode="m"),
+    ],
+)
+def test_shapes_are_told_on_the_meta_device(build):
+    y = build().to("meta")(torch.empty(4, 2, 3, device="meta"))
+    assert y.is_meta
+    assert y.shape == (4, 2, 3)

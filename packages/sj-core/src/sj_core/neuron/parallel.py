@@ -31,7 +31,8 @@ class ParallelNode(SpikingNode):
     def _product(self, weight: Tensor, x_seq: Tensor) -> Tensor:
         """`weight @ x_seq + bias` over time, in the state's dtype, also under autocast."""
         dtype = state_dtype(x_seq)
-        with torch.autocast(x_seq.device.type, enabled=False):
+        device = "cpu" if x_seq.is_meta else x_seq.device.type  # meta tensors have no autocast
+        with torch.autocast(device, enabled=False):
             h = torch.addmm(self.bias.to(dtype), weight, x_seq.to(dtype).flatten(1))
         return h.view(x_seq.shape)
 
