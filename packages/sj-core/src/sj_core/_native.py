@@ -77,16 +77,20 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
     # A single step costs little more than this function: every setting that a plan may depend on
     # is compared with the one it was made for, nothing is built.
     surrogate = node._modules["surrogate_function"]
-    cached = d.get("_plan")
-    if (
-        cached is None
-        or cached.multi_step is not multi_step
-        or cached.dtype is not x.dtype
-        or cached.device != x.device
-        or cached.surrogate is not surrogate
-        or cached.read(d) != cached.values
-        or cached.read_surrogate(surrogate.__dict__) != cached.surrogate_values
-    ):
+    cached: Any = d.get("_plan")
+    try:
+        stale = (
+            cached is None
+            or cached.multi_step is not multi_step
+            or cached.dtype is not x.dtype
+            or cached.device != x.device
+            or cached.surrogate is not surrogate
+            or cached.read(d) != cached.values
+            or cached.read_surrogate(surrogate.__dict__) != cached.surrogate_values
+        )
+    except (KeyError, RuntimeError):  # a number has become a parameter, or a tensor
+        stale = True
+    if stale:
         plan = _plan(node, x, multi_step) if resolve(node, x) == "native" else None
         cached = d["_plan"] = _Cached(node, x, multi_step, surrogate, plan)
     plan = cached.plan

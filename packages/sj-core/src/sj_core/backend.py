@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 BACKENDS = ("torch", "native", "auto")
 
 _INSTALL = "run `pip install sj-kernels`, or set `backend='torch'`"
+# What makes the dynamics of a neuron: a subclass that has its own is run as it is written.
+_DYNAMICS = ("neuronal_charge", "neuronal_fire", "neuronal_reset", "threshold", "_step", "leak")
+# So is one that computes a setting: the kernels' plan holds the value of one moment.
+_SETTINGS = (
+    *("tau", "decay_input", "rest", "v_rest", "v_reset", "detach_reset", "v_c", "a0", "delta_T"),
+    *("theta_rh", "tau_w", "a", "b", "w_rest"),
+)
+
 _loaded: ModuleType | None = None
 _failure: Exception | None = None
 # What is compiled in: read once, because torch.compile cannot trace into an extension.
@@ -163,6 +171,8 @@ def _input_obstacle(node: Any, x: Tensor) -> str | None:
         return f"`x` has dtype {x.dtype}, which sj-kernels does not compute in"
     if x.device.type not in _table["device"]:
         return f"`x` is on {x.device}, for which this sj-kernels was not built"
+    if any(isinstance(value, Tensor) for value in (node.v_reset, *node.native_params())):
+        return "one of its settings is a tensor, and the kernels take numbers"
     threshold = node.v_threshold
     if isinstance(threshold, Tensor) and threshold.numel() != 1:
         channels = x.shape[2 if node.step_mode == "m" else 1 :][:1]
@@ -182,10 +192,11 @@ def native_owner(cls: type) -> Any:
         >>> backend.native_owner(neuron.HalfThresholdIFNode).__name__
         'IFNode'
     """
-    dynamics = ("neuronal_charge", "neuronal_fire", "neuronal_reset", "threshold", "_step", "leak")
     for base in cls.__mro__:
         if base.__dict__.get("native_name") is not None:
             return base
-        if any(name in base.__dict__ for name in dynamics):
+        if any(name in base.__dict__ for name in _DYNAMICS):
+            return None
+        if any(isinstance(base.__dict__.get(name), property) for name in _SETTINGS):
             return None
     return None
