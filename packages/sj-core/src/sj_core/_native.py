@@ -100,8 +100,9 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
         w = d["w"] if cached.two_states else None
         decay = node.native_decay(x) if plan.learnable else None
         spike, d["v"], w, v_seq = plan.eager(x, d["v"], w, decay)
-    except (KeyError, TypeError, ValueError):
-        # A state that does not fit, or is of another dtype: told, or converted, there.
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        # A state that does not fit, is of another dtype or of inference mode: told, or converted,
+        # there.
         return run_native(node, x, multi_step)
     if w is not None:
         d["w"] = w

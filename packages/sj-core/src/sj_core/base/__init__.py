@@ -3,6 +3,7 @@
 from sj_core.base.memory import (
     MemoryModule as MemoryModule,
     call_as_leaf as call_as_leaf,
+    out_of_inference as out_of_inference,
     state_dtype as state_dtype,
 )
 from sj_core.base.step_mode import (

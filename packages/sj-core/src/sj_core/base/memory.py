@@ -13,6 +13,8 @@ from sj_core._checks import check_tensor
 from sj_core.base.step_mode import StepModule
 from sj_core.base.tree import combine_tensors, map_tensors
 
+_is_compiling = torch.compiler.is_compiling
+
 
 def state_dtype(x: Tensor) -> torch.dtype:
     """Dtype in which a state driven by ``x`` is kept: float64 for float64, else float32.
@@ -26,6 +28,23 @@ def state_dtype(x: Tensor) -> torch.dtype:
             "convert it, for example with `x.float()`."
         )
     return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def out_of_inference(value: Tensor) -> Tensor:
+    """``value``, or a copy where it was made in ``torch.inference_mode`` and is used outside of it.
+
+    Autograd saves no such tensor: a state that an evaluation has left could not be trained on.
+
+    >>> import torch
+    >>> from sj_core.base import out_of_inference
+    >>> with torch.inference_mode():
+    ...     v = torch.ones(2)
+    >>> v.is_inference(), out_of_inference(v).is_inference()
+    (True, False)
+    """
+    if _is_compiling() or not value.is_inference() or torch.is_inference_mode_enabled():
+        return value
+    return value.clone()
 
 
 def call_as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> fx.Proxy:
@@ -122,7 +141,7 @@ class MemoryModule(nn.Module, StepModule):
         if not isinstance(value, Tensor):
             return torch.full_like(x, value, dtype=dtype, requires_grad=False)
         self.check_memory(name, value, x.shape, x.device)
-        return value if value.dtype == dtype else value.to(dtype)
+        return out_of_inference(value) if value.dtype == dtype else value.to(dtype)
 
     def check_memory(
         self, name: str, value: Tensor, shape: torch.Size, device: torch.device
@@ -155,7 +174,7 @@ class MemoryModule(nn.Module, StepModule):
     def detach(self) -> None:
         """Cut every memory of this module from the autograd graph."""
         for name in self._memory_reset_values:
-            setattr(self, name, map_tensors(Tensor.detach, getattr(self, name)))
+            setattr(self, name, map_tensors(_detached, getattr(self, name)))
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         one_step = self._step_mode == "s"
@@ -211,6 +230,10 @@ class MemoryModule(nn.Module, StepModule):
 
     def extra_repr(self) -> str:
         return f"step_mode={self.step_mode!r}"
+
+
+def _detached(x: Tensor) -> Tensor:
+    return out_of_inference(x).detach()
 
 
 def _detach_non_leaf(x: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ class DropConnectLinear(base.MemoryModule):
         if self.mask_w is None or not self.invariant:
             self.mask_w = self._draw(n, self.weight)
             self.mask_b = None if self.bias is None else self._draw(n, self.bias)
-        mask_w: Tensor = self.mask_w
+        mask_w = base.out_of_inference(self.mask_w)
         self.check_memory("mask_w", mask_w, torch.Size((n, *self.weight.shape)), x_seq.device)
         # [N, T * , in] times [N, in, out]: one product for every sample's own weights.
         rows = x_seq.transpose(0, 1).flatten(1, -2)
@@ -100,7 +100,8 @@ class DropConnectLinear(base.MemoryModule):
         if self.bias is None:
             y = torch.bmm(rows, weight)
         else:
-            y = torch.baddbmm((self.bias * self.mask_b).unsqueeze(1), rows, weight)
+            bias = self.bias * base.out_of_inference(self.mask_b)
+            y = torch.baddbmm(bias.unsqueeze(1), rows, weight)
         time_steps, _, *between, _ = x_seq.shape
         return y.reshape(n, time_steps, *between, self.out_features).transpose(0, 1)
 

@@ -53,7 +53,7 @@ class Dropout(base.MemoryModule):
             self.mask = self.create_mask(x)
         mask: Tensor = self.mask
         self.check_memory("mask", mask, self.mask_shape(x), x.device)
-        return mask if mask.dtype == x.dtype else mask.to(x.dtype)
+        return base.out_of_inference(mask) if mask.dtype == x.dtype else mask.to(x.dtype)
 
     def single_step_forward(self, x: Tensor) -> Tensor:
         return x * self._mask_for(x) if self.training else x

@@ -86,7 +86,7 @@ class ElementWiseRecurrentContainer(RecurrentContainer):
         self.element_wise_function = element_wise_function
 
     def feed_back(self, x: Tensor) -> Tensor:
-        y: Tensor = torch.zeros_like(x) if self.y is None else self.y
+        y: Tensor = torch.zeros_like(x) if self.y is None else base.out_of_inference(self.y)
         self._refuse_misfit(x, y, slice(1))
         self.y = self.sub_module(self.element_wise_function(y, x))
         return self.y

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sj_core._checks import as_count, as_float
+from sj_core.base import out_of_inference
 from sj_core.neuron.base import BaseNode
 
 
@@ -107,7 +108,7 @@ class GatedLIFNode(BaseNode):
         for name in ("v", "spike"):
             setattr(self, name, self.memory_like(name, x))
         # A tensor, so that the position is part of the explicit state of a net.
-        self.t = torch.as_tensor(self.t, device=x.device)
+        self.t = out_of_inference(torch.as_tensor(self.t, device=x.device))
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         if x_seq.shape[0] > self.T:
