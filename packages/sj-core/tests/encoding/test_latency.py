@@ -35,3 +35,16 @@ def test_latency_spikes_once_at_the_rounded_time(T, form):
 def test_bad_values_are_named(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: encoding.LatencyEncoder(5), lambda: encoding.WeightedPhaseEncoder(5)]
+)
+def test_values_that_cannot_be_looked_at_are_encoded_all_the_same(build):
+    encoder, x = build(), torch.rand(3, 2, 4) * 0.9
+    expected = encoder.encode(x)
+    mapped = torch.vmap(encoder.encode, out_dims=1)(x)
+    assert torch.equal(mapped, expected)
+    compiled = torch.compile(encoder.encode, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(x), expected)
+    assert encoder.encode(x.to("meta")).shape == expected.shape

@@ -49,7 +49,7 @@ class LatencyEncoder(StatefulEncoder):
         else:
             # alpha x + 1 = e^(T-1) x + (1 - x): the sum of exponentials cannot overflow.
             t_f = last - torch.logaddexp(last + value.log(), torch.log1p(-value))
-        return latency_train(t_f.round().long().clamp_(0, last), self.T, x.dtype)
+        return latency_train(t_f.round().long().clamp(0, last), self.T, x.dtype)
 
     def extra_repr(self) -> str:
         return f"T={self.T}, enc_function={self.enc_function!r}, step_mode={self.step_mode!r}"
