@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from sj_core.backend import functorch_level, load_kernels, resolve
@@ -56,6 +56,17 @@ def _reader(settings: dict[str, Any], left_out: set[str]) -> Callable[[dict[str,
         if isinstance(value, plain) and name not in left_out
     ]
     return itemgetter(*names) if names else lambda settings: None
+
+
+def choose_again(nodes: Iterable[nn.Module]) -> None:
+    """Let `nodes` choose what runs them afresh: hooks on a surrogate, which no setting shows.
+
+    Example:
+        >>> from sj_core import _native, neuron
+        >>> _native.choose_again([neuron.IFNode()])
+    """
+    for node in nodes:
+        node.__dict__.pop("_plan", None)
 
 
 def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:

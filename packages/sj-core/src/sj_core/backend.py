@@ -161,6 +161,8 @@ def _node_obstacle(node: SpikingNode) -> str | None:
         return f"sj-kernels has no surrogate {name}"
     if not surrogate.spiking:
         return "`surrogate_function.spiking` is False, and the kernels only spike"
+    if surrogate._forward_hooks or surrogate._forward_pre_hooks or surrogate._backward_hooks:
+        return "`surrogate_function` has hooks, and the kernels call none"
     return None
 
 

@@ -72,6 +72,20 @@ def test_gradient_monitors_against_the_chain_rule():
     assert torch.equal(g_out.records[0], torch.ones(1, 1))
 
 
+@pytest.mark.parametrize("form", [lambda a, b: [a, b], lambda a, b: {"a": a, "b": (b, None)}])
+def test_gradients_of_outputs_in_lists_and_dicts(form):
+    class Both(nn.Module):
+        def forward(self, x):
+            return form(2 * x, 3 * x)
+
+    net = Both()
+    g_out = monitor.GradOutputMonitor(net)
+    y = net(torch.ones(1, requires_grad=True))
+    first, second = (y[0], y[1]) if isinstance(y, list) else (y["a"], y["b"][0])
+    (5 * first + 7 * second).backward()
+    assert sorted(record.item() for record in g_out.records) == [5.0, 7.0]
+
+
 def test_gradient_of_a_node_is_the_surrogates():
     node = neuron.IFNode(surrogate_function=surrogate.ATan(2.0))
     g_in = monitor.GradInputMonitor(node)
@@ -107,3 +121,23 @@ def test_a_copy_does_not_write_into_the_records(net_of, kind, twin):
     assert records == []
     net(x).sum().backward()
     assert len(records) == 2
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_what_a_surrogate_gets_is_recorded_on_every_backend(backend):
+    node = neuron.LIFNode(backend=backend, step_mode="m")
+    x = torch.rand(5, 2, 3) * 3
+    before = node(x), node.resolve_backend(x)
+    node.reset()
+    with monitor.InputMonitor(node, surrogate.Sigmoid) as inputs:
+        assert torch.equal(node(x), before[0])
+    v, expected = torch.zeros(2, 3), []
+    for step in x:
+        h = v + (step - v) / 2.0
+        expected.append(h - 1.0)
+        v = torch.where(h >= 1.0, 0.0, h)
+    torch.testing.assert_close(torch.stack(inputs.records), torch.stack(expected))
+    assert node.resolve_backend(x) == before[1]
+    node.reset()
+    assert torch.equal(node(x), before[0])
+    assert len(inputs.records) == 5

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from sj_core import _native
 from sj_core._checks import check_classes, check_module
 from sj_core.monitor.hook import MonitorHook
+from sj_core.neuron.spiking import SpikingNode
 
 Instance = type | tuple[type, ...] | None
 
@@ -61,6 +62,7 @@ class BaseMonitor:
         self._positions: dict[str, list[int]] = {}
         self._hooks: list[Any] = []
         self._enabled = True
+        self._nodes = [module for module in net.modules() if isinstance(module, SpikingNode)]
         for name, module in net.named_modules():
             if isinstance(module, classes):
                 self.monitored_layers.append(name)
@@ -70,6 +72,7 @@ class BaseMonitor:
             raise ValueError(
                 f"`instance` (={instance!r}) must be the class of a module of the net; none is."
             )
+        _native.choose_again(self._nodes)
 
     def _hook(self, name: str, module: nn.Module) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define `_hook(name, module)`.")
@@ -115,6 +118,8 @@ class BaseMonitor:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        _native.choose_again(self._nodes)
+        self._nodes.clear()
 
     def __enter__(self) -> Any:
         return self
@@ -157,7 +162,7 @@ class InputMonitor(BaseMonitor):
 
     def _hook(self, name: str, module: nn.Module) -> Any:
         def record(m: nn.Module, x: tuple[Any, ...], named: dict[str, Any]) -> None:
-            self._record(name, _unpack((*x, *named.values())))
+            self._record(name, unpack((*x, *named.values())))
 
         return module.register_forward_pre_hook(MonitorHook(record), with_kwargs=True)
 
@@ -198,52 +203,5 @@ class AttributeMonitor(BaseMonitor):
         return module.register_forward_hook(MonitorHook(record))
 
 
-class GradInputMonitor(BaseMonitor):
-    """Records the gradient of the input of every module of a class, at each backward.
-
-    Backward runs from the last module (and the last step) to the first: so are the records.
-
-    Example:
-        >>> import torch
-        >>> from sj_core import monitor
-        >>> net = torch.nn.Linear(2, 1, bias=False)
-        >>> _ = torch.nn.init.ones_(net.weight)
-        >>> gradients = monitor.GradInputMonitor(net)
-        >>> net(torch.ones(1, 2, requires_grad=True)).sum().backward()
-        >>> gradients.records
-        [tensor([[1., 1.]])]
-    """
-
-    def _hook(self, name: str, module: nn.Module) -> Any:
-        hook = MonitorHook(lambda m, g_in, g_out: self._record(name, _unpack(g_in)))
-        return module.register_full_backward_hook(hook)
-
-
-class GradOutputMonitor(BaseMonitor):
-    """Records the gradient of the output of every module of a class, at each backward.
-
-    Backward runs from the last module (and the last step) to the first: so are the records.
-
-    Example:
-        >>> import torch
-        >>> from sj_core import monitor
-        >>> net = torch.nn.Linear(2, 1)
-        >>> gradients = monitor.GradOutputMonitor(net)
-        >>> net(torch.ones(1, 2)).sum().backward()
-        >>> gradients.records
-        [tensor([[1.]])]
-    """
-
-    def _hook(self, name: str, module: nn.Module) -> Any:
-        # On the tensor and not on the module: it also works where no input needs a gradient.
-        def on_output(m: nn.Module, x: Any, y: Any) -> None:
-            outputs = y if isinstance(y, tuple) else (y,)
-            for output in outputs:
-                if isinstance(output, Tensor) and output.requires_grad and torch.is_grad_enabled():
-                    output.register_hook(lambda g: self._record(name, g))
-
-        return module.register_forward_hook(MonitorHook(on_output))
-
-
-def _unpack(values: Any) -> Any:
+def unpack(values: Any) -> Any:
     return values[0] if isinstance(values, tuple) and len(values) == 1 else values
