@@ -111,3 +111,13 @@ def test_inputs_by_name_count_as_the_others():
     with monitor.InputMonitor(net, layer.Linear) as inputs:
         net(x)
     assert inputs.records[0] is x
+
+
+@pytest.mark.parametrize("kind", [nn, layer])
+def test_an_input_without_a_batch_is_one_sample(kind):
+    net = nn.Sequential(kind.Conv2d(3, 4, 2, bias=False), neuron.IFNode())
+    x = torch.ones(3, 5, 5)
+    row = monitor.synops(net, x)["0"]
+    assert row["dense"] == row["acs"] == 4 * 3 * 4 * 16  # out, in, kernel, pixels
+    row = monitor.synops(nn.Sequential(kind.Linear(6, 2)), torch.ones(6))["0"]
+    assert row["dense"] == row["acs"] == 12

@@ -20,6 +20,7 @@ PJ_PER_MAC = 4.6
 
 _CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_KINDS = (nn.Linear, *_CONV, *_CONV_TRANSPOSE)
 
 
 def synops(net: nn.Module, x: Tensor) -> Table:
@@ -51,8 +52,7 @@ def synops(net: nn.Module, x: Tensor) -> Table:
         (24.0, 6.0, 5.4)
     """
     check_module("net", net)
-    kinds = (nn.Linear, *_CONV, *_CONV_TRANSPOSE)
-    names = [name for name, module in net.named_modules() if isinstance(module, kinds)]
+    names = [name for name, module in net.named_modules() if isinstance(module, _KINDS)]
     if not names:
         raise ValueError("`net` must hold a convolution or a linear layer; it has none.")
     counts: dict[str, list[tuple[bool, float, float]]] = {}
@@ -63,7 +63,7 @@ def synops(net: nn.Module, x: Tensor) -> Table:
         )
 
     with _batch_sizes(net) as sizes:
-        observe(net, x, kinds, record)
+        observe(net, x, _KINDS, record)
     if not sizes:
         check_tensor("x", x)
         sizes = list(x.shape[:1])
@@ -90,20 +90,26 @@ def synops(net: nn.Module, x: Tensor) -> Table:
 def _batch_sizes(net: nn.Module) -> Iterator[list[int]]:
     """Collect the batch sizes that the modules with a step mode get; the least is the net's.
 
-    Those of single steps may have the time in them: where sequences are folded into the batch.
+    Those of single steps may have the time in them: where sequences are folded into the batch. An
+    input without a batch, such as `(C, H, W)` of a convolution, is one sample.
     """
     sizes: list[int] = []
 
     def note(module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        axis = 1 if module.step_mode == "m" else 0
         x = first_input(inputs, named)
-        if isinstance(x, Tensor) and x.dim() > axis:
-            sizes.append(x.shape[axis])
+        if not isinstance(x, Tensor):
+            return
+        if isinstance(module, _KINDS) and x.dim() == module.weight.dim() - 1:
+            sizes.append(1)
+        elif isinstance(module, StepModule):
+            axis = 1 if module.step_mode == "m" else 0
+            if x.dim() > axis:
+                sizes.append(x.shape[axis])
 
     hooks = [
         module.register_forward_pre_hook(note, with_kwargs=True)
         for module in net.modules()
-        if isinstance(module, StepModule)
+        if isinstance(module, (StepModule, *_KINDS))
     ]
     try:
         yield sizes
