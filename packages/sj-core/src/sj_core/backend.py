@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,10 @@ BACKENDS = ("torch", "native", "auto")
 
 _INSTALL = "run `pip install sj-kernels`, or set `backend='torch'`"
 # What makes the dynamics of a neuron: a subclass that has its own is run as it is written.
-_DYNAMICS = ("neuronal_charge", "neuronal_fire", "neuronal_reset", "threshold", "_step", "leak")
+_DYNAMICS = (
+    *("neuronal_charge", "neuronal_fire", "neuronal_reset", "threshold", "leak"),
+    *("memory_like", "_materialise", "_step"),
+)
 # So is one that computes a setting: the kernels' plan holds the value of one moment.
 _SETTINGS = (
     *("tau", "decay_input", "rest", "v_rest", "v_reset", "detach_reset", "v_c", "a0", "delta_T"),
@@ -152,7 +156,8 @@ def _node_obstacle(node: SpikingNode) -> str | None:
     """Why the kernels cannot run this node as it is set, or None."""
     cls = type(node)
     owner = native_owner(cls)
-    if owner is None or owner.native_name not in _table["neuron"]:
+    replaced = _has_any(node.__dict__, _DYNAMICS)  # a method, on this one node
+    if owner is None or replaced or owner.native_name not in _table["neuron"]:
         return f"sj-kernels has no kernel for the dynamics of {cls.__name__}"
     surrogate = node.surrogate_function
     name = type(surrogate).__name__
@@ -186,18 +191,23 @@ def _input_obstacle(node: Any, x: Tensor) -> str | None:
     return None
 
 
+def _has_any(names: Mapping[str, Any], wanted: tuple[str, ...]) -> bool:
+    return any(name in names for name in wanted)
+
+
 def native_owner(cls: type) -> Any:
     """Return the class whose `native_name` describes `cls`; None if the dynamics were changed.
 
     Example:
         >>> from sj_core import backend, neuron
-        >>> backend.native_owner(neuron.HalfThresholdIFNode).__name__
-        'IFNode'
+        >>> class Named(neuron.LIFNode): ...
+        >>> backend.native_owner(Named).__name__
+        'LIFNode'
     """
     for base in cls.__mro__:
         if base.__dict__.get("native_name") is not None:
             return base
-        if any(name in base.__dict__ for name in _DYNAMICS):
+        if _has_any(base.__dict__, _DYNAMICS):
             return None
         if any(isinstance(base.__dict__.get(name), property) for name in _SETTINGS):
             return None

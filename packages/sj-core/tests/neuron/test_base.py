@@ -272,3 +272,32 @@ def test_a_surrogate_changed_between_calls_is_seen():
     node.surrogate_function.spiking = False
     node.reset()
     assert node(torch.tensor([1.0])).item() == 0.5
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_a_start_of_ones_own_is_used_and_learns_on_every_backend(backend):
+    class Learned(neuron.IFNode):
+        def __init__(self, **common):
+            super().__init__(**common)
+            self.start = torch.nn.Parameter(torch.tensor([0.0, 0.5, 0.9]))
+
+        def memory_like(self, name, x):
+            if name == "v" and not isinstance(self.v, torch.Tensor):
+                return self.start.expand(x.shape)
+            return super().memory_like(name, x)
+
+    node = Learned(backend=backend)
+    spike = node(torch.full((2, 3), 0.25))
+    assert spike.tolist() == [[0.0, 0.0, 1.0]] * 2
+    spike.sum().backward()
+    h = torch.tensor([0.25, 0.75, 1.15])
+    s = torch.sigmoid(4 * (h - 1))
+    torch.testing.assert_close(node.start.grad, 2 * 4 * s * (1 - s))
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_a_method_replaced_on_one_node_is_used(backend):
+    node = neuron.IFNode(backend=backend)
+    node.neuronal_reset = lambda spike: setattr(node, "v", node.v - 2.0 * spike)
+    node(torch.full((1,), 3.0))
+    assert node.v.item() == 1.0

@@ -54,6 +54,8 @@ class HalfThresholdIFNode(IFNode):
         tensor(2.)
     """
 
+    native_name = "if"
+
     def __init__(
         self,
         v_threshold: float = 1.0,
