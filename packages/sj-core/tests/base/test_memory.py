@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sj_core import base, functional, layer
+from sj_core import base, functional, layer, neuron
 
 
 class Filter(base.MemoryModule):
@@ -83,3 +83,29 @@ def test_a_state_starts_in_an_exported_net_from_where_it_stood(strict):
     # By hand: the sums 1, 1, 3; y = y - (1 - x) y / 2 + x.
     for _ in range(2):
         torch.testing.assert_close(exported(x).flatten(), torch.tensor([1.0, 2.0, 7.0]))
+
+
+def test_a_memory_is_nothing_that_learns():
+    for value in (nn.Parameter(torch.zeros(2)), nn.Linear(2, 2)):
+        module = Sum()
+        with pytest.raises(TypeError, match=r"`reset_value` \(a \w+\) of `h` must not learn"):
+            module.register_memory("h", value)
+        assert not hasattr(module, "h")
+
+
+def test_a_memory_before_the_constructor_of_the_base_is_named():
+    class Early(base.MemoryModule):
+        def __init__(self):
+            self.register_memory("h", 0.0)
+
+    with pytest.raises(RuntimeError, match=r"Early must call `super\(\)\.__init__\(\)` before"):
+        Early()
+
+
+def test_a_shallow_copy_has_reset_values_of_its_own():
+    node = neuron.LIFNode()
+    twin = copy.copy(node)
+    twin.v_reset = -1.0
+    node.reset()
+    twin.reset()
+    assert (node.v, twin.v) == (0.0, -1.0)

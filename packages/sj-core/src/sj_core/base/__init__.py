@@ -3,14 +3,16 @@
 from sj_core.base.memory import (
     MemoryModule as MemoryModule,
     call_as_leaf as call_as_leaf,
-    out_of_inference as out_of_inference,
-    state_dtype as state_dtype,
 )
 from sj_core.base.step_mode import (
     STEP_MODES as STEP_MODES,
     MultiStepModule as MultiStepModule,
     SingleModule as SingleModule,
     StepModule as StepModule,
+)
+from sj_core.base.tensor import (
+    out_of_inference as out_of_inference,
+    state_dtype as state_dtype,
 )
 from sj_core.base.tree import (
     combine_tensors as combine_tensors,

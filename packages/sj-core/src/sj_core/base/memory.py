@@ -11,40 +11,8 @@ from torch import Tensor, fx, nn
 
 from sj_core._checks import check_tensor
 from sj_core.base.step_mode import StepModule
+from sj_core.base.tensor import out_of_inference, state_dtype
 from sj_core.base.tree import combine_tensors, map_tensors
-
-_is_compiling = torch.compiler.is_compiling
-
-
-def state_dtype(x: Tensor) -> torch.dtype:
-    """Dtype in which a state driven by ``x`` is kept: float64 for float64, else float32.
-
-    Half-precision inputs get a float32 state: a membrane potential that decays or integrates over
-    many steps loses whole inputs to rounding in float16 and bfloat16.
-    """
-    if not x.is_floating_point():
-        raise TypeError(
-            f"`x` has dtype {x.dtype}; a stateful module needs a floating-point input: "
-            "convert it, for example with `x.float()`."
-        )
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def out_of_inference(value: Tensor) -> Tensor:
-    """``value``, or a copy where it was made in ``torch.inference_mode`` and is used outside of it.
-
-    Autograd saves no such tensor: a state that an evaluation has left could not be trained on.
-
-    >>> import torch
-    >>> from sj_core.base import out_of_inference
-    >>> with torch.inference_mode():
-    ...     v = torch.ones(2)
-    >>> v.is_inference(), out_of_inference(v).is_inference()
-    (True, False)
-    """
-    if _is_compiling() or not value.is_inference() or torch.is_inference_mode_enabled():
-        return value
-    return value.clone()
 
 
 def call_as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> fx.Proxy:
@@ -100,8 +68,18 @@ class MemoryModule(nn.Module, StepModule):
 
     def register_memory(self, name: str, reset_value: Any) -> None:
         """Add the memory ``name`` and set it to ``reset_value``, which ``reset()`` puts back."""
+        if "_memory_reset_values" not in self.__dict__:
+            raise RuntimeError(
+                f"{type(self).__name__} must call `super().__init__()` before `register_memory`."
+            )
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"`name` (={name!r}) of a memory must be a Python identifier.")
+        if isinstance(reset_value, (nn.Parameter, nn.Module)):
+            raise TypeError(
+                f"`reset_value` (a {type(reset_value).__name__}) of `{name}` must not learn, for a "
+                "memory changes with every step: keep it under a name of its own, and let "
+                "`memory_like` start from it."
+            )
         if name not in self._memory_reset_values and hasattr(self, name):
             raise ValueError(
                 f"`name` (={name!r}) is already an attribute of {type(self).__name__}: "
@@ -220,10 +198,13 @@ class MemoryModule(nn.Module, StepModule):
 
     def __getstate__(self) -> dict[str, Any]:
         # Tensors with a graph can be neither deep-copied nor pickled.
-        return {
+        state = {
             key: value if self._is_of_torch(key) else map_tensors(_detach_non_leaf, value)
             for key, value in self.__dict__.items()
         }
+        # A shallow copy has its own reset values too.
+        state["_memory_reset_values"] = dict(self._memory_reset_values)
+        return state
 
     def _is_of_torch(self, key: str) -> bool:
         return key.startswith("_") and key not in self._memory_reset_values
