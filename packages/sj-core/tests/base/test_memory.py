@@ -109,3 +109,17 @@ def test_a_shallow_copy_has_reset_values_of_its_own():
     node.reset()
     twin.reset()
     assert (node.v, twin.v) == (0.0, -1.0)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_number_saved_without_axes_is_loaded(assign):
+    net = nn.Sequential(neuron.ParametricLIFNode(), layer.SynapseFilter(learnable=True))
+    saved = {"0.w": torch.tensor(0.25), "1.w": torch.tensor(-1.5)}
+    net.load_state_dict(saved, assign=assign)
+    assert {name: p.tolist() for name, p in net.named_parameters()} == {
+        "0.w": [0.25],
+        "1.w": [-1.5],
+    }
+    assert saved["0.w"].shape == ()
+    with pytest.raises(RuntimeError, match=r"size mismatch for 0\.w"):
+        net.load_state_dict({"0.w": torch.zeros(2), "1.w": torch.zeros(1)})

@@ -196,6 +196,14 @@ class MemoryModule(nn.Module, StepModule):
             setattr(self, name, map_tensors(fn, getattr(self, name)))
         return self
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # A learnable number, of shape (1,) here, may have been saved without axes elsewhere.
+        for name, parameter in self._parameters.items():
+            saved = state_dict.get(prefix + name)
+            if parameter is not None and parameter.shape == (1,) and isinstance(saved, Tensor):
+                state_dict[prefix + name] = saved.reshape(1) if saved.dim() == 0 else saved
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def __getstate__(self) -> dict[str, Any]:
         # Tensors with a graph can be neither deep-copied nor pickled.
         state = {
