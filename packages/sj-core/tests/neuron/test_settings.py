@@ -59,9 +59,12 @@ def test_every_change_in_turn_leaves_no_stale_plan():
 def test_a_threshold_of_one_element_is_a_number_whatever_its_shape(name, shape):
     node = neuron.IFNode(v_threshold=torch.full(shape, 0.7), step_mode="m", backend=name)
     twin = neuron.IFNode(v_threshold=0.7, step_mode="m", backend="torch")
-    x = torch.rand(6, 2, 3)
-    assert torch.equal(node(x), twin(x))
-    torch.testing.assert_close(node.v, twin.v)
+    for size in ((6, 2, 3), (6, 4), (6,)):
+        x = torch.rand(size)
+        assert torch.equal(node(x), twin(x))
+        torch.testing.assert_close(node.v, twin.v)
+        node.reset()
+        twin.reset()
 
 
 @pytest.mark.parametrize("name", ["torch", "auto"])
@@ -286,3 +289,13 @@ def test_a_buffer_for_v_reset_runs_on_every_backend(name):
     node.register_buffer("v_reset", torch.tensor([0.0, -1.0]))
     node(torch.ones(3, 2))
     assert node.v.tolist() == [[0.0, -1.0]] * 3
+
+
+@pytest.mark.parametrize("name", ["torch", "auto"])
+@pytest.mark.parametrize(
+    ("threshold", "x"), [((3,), (2, 4)), ((3,), (2, 4, 3)), ((5, 3), (2, 3)), ((2, 1, 3), (2, 3))]
+)
+def test_a_threshold_that_does_not_fit_is_named(threshold, x, name):
+    node = neuron.LIFNode(v_threshold=torch.ones(threshold), backend=name)
+    with pytest.raises(ValueError, match=r"`v_threshold` has shape \(.*\) and must be.*\(2, "):
+        node(torch.rand(x))

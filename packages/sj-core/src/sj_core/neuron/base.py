@@ -123,8 +123,11 @@ class BaseNode(SpikingNode):
         threshold = self.v_threshold
         if not isinstance(threshold, Tensor):
             return float(threshold)
-        if threshold.dim() == 1 and h.dim() > 2:
+        if threshold.numel() == 1:
+            threshold = threshold.reshape(())
+        elif threshold.dim() == 1 and h.dim() > 2:
             threshold = threshold.view(-1, *([1] * (h.dim() - 2)))
+        check_threshold(threshold, self.v_threshold.shape, h.shape)
         return threshold.detach().to(h)
 
     def neuronal_fire(self) -> Tensor:
@@ -217,3 +220,12 @@ class BaseNode(SpikingNode):
 def as_threshold(value: Any) -> float | Tensor:
     """A threshold as it was given: a number, or a tensor of one value per channel."""
     return value.detach() if isinstance(value, Tensor) else as_float("v_threshold", value)
+
+
+def check_threshold(threshold: Tensor, given: torch.Size, step: torch.Size) -> None:
+    sizes = zip(reversed(threshold.shape), reversed(step), strict=False)
+    if threshold.dim() > len(step) or any(a != 1 and a != b for a, b in sizes):
+        raise ValueError(
+            f"`v_threshold` has shape {tuple(given)} and must be a number, one value per channel "
+            f"(axis 1), or of a shape that broadcasts to a step, which has {tuple(step)}."
+        )
