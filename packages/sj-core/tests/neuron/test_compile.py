@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from sj_core import functional, layer, neuron
+from sj_core import functional, layer, neuron, surrogate
 
 T = 6
 # torch's own tracing of an autograd.Function makes an instance of it.
@@ -72,13 +72,14 @@ def test_a_threshold_that_is_a_tensor_compiles(shape):
     assert torch.equal(out, node(x))
 
 
-def two_layers(backend):
+def two_layers(backend, kind="Sigmoid"):
     torch.manual_seed(0)
+    make = getattr(surrogate, kind)
     net = torch.nn.Sequential(
         layer.Linear(4, 6),
-        neuron.LIFNode(backend=backend),
+        neuron.LIFNode(surrogate_function=make(), backend=backend),
         layer.Linear(6, 3),
-        neuron.IFNode(backend=backend),
+        neuron.IFNode(surrogate_function=make(), backend=backend),
     )
     functional.set_step_mode(net, "m")
     return net
@@ -103,6 +104,13 @@ def test_a_net_compiles_for_every_shape_at_once(backend):
     for steps, batch in ((5, 2), (5, 3), (5, 7), (5, 4)):
         assert_alike(compiled, net, twin, torch.rand(steps, batch, 4) * 3)
     assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("kind", ["ATan", "Erf", "SquarewaveFourierSeries"])
+def test_surrogates_with_a_constant_compile_for_every_shape_at_once(kind):
+    net, twin = two_layers("torch", kind), two_layers("torch", kind)
+    compiled = torch.compile(net, fullgraph=True, dynamic=True, backend="aot_eager")
+    assert_alike(compiled, net, twin, torch.rand(5, 2, 4) * 3)
 
 
 @pytest.mark.parametrize("backend", ["torch", "auto"])

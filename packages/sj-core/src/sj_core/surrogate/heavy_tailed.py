@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -106,11 +104,13 @@ class ATan(SurrogateFunctionBase):
 
     @staticmethod
     def primitive(x: Tensor, alpha: float) -> Tensor:
-        return torch.atan(math.pi / 2 * alpha * x) / math.pi + 0.5
+        # pi as a literal, as in the others: torch.compile(dynamic=True) may make a symbol of one
+        # that it finds in a module, and loses it in a backward.
+        return torch.atan(1.5707963267948966 * alpha * x) / 3.141592653589793 + 0.5
 
     @staticmethod
     def derivative(x: Tensor, alpha: float) -> Tensor:
-        return alpha / 2 / (1 + (math.pi / 2 * alpha * x) ** 2)
+        return alpha / 2 / (1 + (1.5707963267948966 * alpha * x) ** 2)  # pi / 2
 
 
 class QPseudoSpike(SurrogateFunctionBase):
