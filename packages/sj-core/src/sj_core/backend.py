@@ -166,7 +166,8 @@ def _node_obstacle(node: SpikingNode) -> str | None:
         return f"sj-kernels has no surrogate {name}"
     if not surrogate.spiking:
         return "`surrogate_function.spiking` is False, and the kernels only spike"
-    if surrogate._forward_hooks or surrogate._forward_pre_hooks or surrogate._backward_hooks:
+    hooks = (surrogate._forward_hooks, surrogate._forward_pre_hooks, surrogate._backward_hooks)
+    if any(len(kind) for kind in hooks):
         return "`surrogate_function` has hooks, and the kernels call none"
     return None
 
@@ -191,6 +192,22 @@ def _input_obstacle(node: Any, x: Tensor) -> str | None:
     return None
 
 
+def computes_settings(cls: type) -> bool:
+    """Whether a class in front of the one whose kernel is known computes one of its settings.
+
+    Example:
+        >>> from sj_core import backend, neuron
+        >>> backend.computes_settings(neuron.LIFNode)
+        False
+    """
+    for base in cls.__mro__:
+        if base.__dict__.get("native_name") is not None:
+            return False
+        if any(isinstance(base.__dict__.get(name), property) for name in _SETTINGS):
+            return True
+    return False
+
+
 def _has_any(names: Mapping[str, Any], wanted: tuple[str, ...]) -> bool:
     return any(name in names for name in wanted)
 
@@ -204,11 +221,11 @@ def native_owner(cls: type) -> Any:
         >>> backend.native_owner(Named).__name__
         'LIFNode'
     """
+    if getattr(cls, "computes_settings", False):
+        return None
     for base in cls.__mro__:
         if base.__dict__.get("native_name") is not None:
             return base
         if _has_any(base.__dict__, _DYNAMICS):
-            return None
-        if any(isinstance(base.__dict__.get(name), property) for name in _SETTINGS):
             return None
     return None

@@ -263,17 +263,23 @@ def test_a_setting_that_is_a_tensor_is_no_business_of_the_kernels():
         node(torch.rand(2))
 
 
+class Annealing:
+    """A mixin, which is no neuron itself."""
+
+    steps_seen = 0
+
+    @property
+    def tau(self):
+        return 2.0 + self.steps_seen
+
+    @tau.setter
+    def tau(self, value):
+        pass
+
+
 def test_a_setting_computed_afresh_is_never_an_old_one():
-    class Annealed(neuron.LIFNode):
-        steps_seen = 0
-
-        @property
-        def tau(self):
-            return 2.0 + self.steps_seen
-
-        @tau.setter
-        def tau(self, value):
-            pass
+    class Annealed(Annealing, neuron.LIFNode):
+        pass
 
     node = Annealed()
     for expected in (0.5, 0.5 + 1 / 6):

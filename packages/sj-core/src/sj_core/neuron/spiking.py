@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -27,8 +27,14 @@ class SpikingNode(MemoryModule):
     """
 
     native_name: ClassVar[str | None] = None
+    #: Told once, for torch.compile need not see how: see `backend.computes_settings`.
+    computes_settings: ClassVar[bool] = False
     takes_tensors_only = True
     surrogate_function: nn.Module
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.computes_settings = _backend.computes_settings(cls)
 
     def __init__(
         self, surrogate_function: nn.Module | None, step_mode: str, backend: str = "auto"
