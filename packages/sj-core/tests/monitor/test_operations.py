@@ -121,3 +121,14 @@ def test_an_input_without_a_batch_is_one_sample(kind):
     assert row["dense"] == row["acs"] == 4 * 3 * 4 * 16  # out, in, kernel, pixels
     row = monitor.synops(nn.Sequential(kind.Linear(6, 2)), torch.ones(6))["0"]
     assert row["dense"] == row["acs"] == 12
+
+
+def test_a_layer_that_drops_weights_counts_as_the_linear_one():
+    x = (torch.rand(5, 2, 4) < 0.4).float()
+    rows = []
+    for make in (layer.Linear, layer.DropConnectLinear):
+        net = nn.Sequential(make(4, 3, step_mode="m"), neuron.IFNode(step_mode="m"))
+        rows.append(monitor.synops(net, x)["0"])
+    assert rows[0] == rows[1]
+    assert rows[1]["dense"] == 5 * 4 * 3
+    assert rows[1]["acs"] == x.sum().item() * 3 / 2

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sj_core._checks import check_module, check_tensor
 from sj_core.base import StepModule
+from sj_core.layer import DropConnectLinear
 from sj_core.monitor.run import first_input, observe, refuse_no_sample
 from sj_core.monitor.table import Table
 
@@ -20,7 +21,8 @@ PJ_PER_MAC = 4.6
 
 _CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_KINDS = (nn.Linear, *_CONV, *_CONV_TRANSPOSE)
+_LINEAR = (nn.Linear, DropConnectLinear)
+_KINDS = (*_LINEAR, *_CONV, *_CONV_TRANSPOSE)
 
 
 def synops(net: nn.Module, x: Tensor) -> Table:
@@ -124,7 +126,7 @@ def _is_spikes(x: Tensor) -> bool:
 
 
 def _dense(module: Any, x: Tensor, y: Tensor) -> float:
-    if isinstance(module, nn.Linear):
+    if isinstance(module, _LINEAR):
         return float(x.numel() * module.out_features)
     per_weight = y if isinstance(module, _CONV) else x
     # Every output element (of a transposed convolution: input element) meets one kernel.
@@ -138,7 +140,7 @@ def _rank(module: Any) -> int:
 def _events(module: Any, x: Tensor) -> float:
     """How many weights the non-zero elements of `x` meet."""
     active = (x != 0).to(torch.float32)
-    if isinstance(module, nn.Linear):
+    if isinstance(module, _LINEAR):
         return float(active.sum(dtype=torch.float64)) * module.out_features
     rank = _rank(module)
     active = active.reshape(-1, *x.shape[x.dim() - rank - 1 :])
