@@ -4,8 +4,9 @@ import fractions
 import math
 
 import pytest
+import torch
 
-from sj_core import neuron, surrogate
+from sj_core import encoding, layer, neuron, surrogate
 from sj_core._checks import as_count, as_float, as_fraction, as_positive, as_tau, is_number
 
 
@@ -47,3 +48,26 @@ def test_numbers_of_numpy_are_taken_as_those_of_python():
     assert type(node.tau) is type(node.v_threshold) is float
     assert type(surrogate.ATan(numpy.float32(3.0)).alpha) is float
     assert type(neuron.PSN(T=numpy.int64(3)).T) is int
+
+
+@pytest.mark.parametrize("value", ["max", "False", None, 2, 0.5])
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("decay_input", lambda v: neuron.NonSpikingLIFNode(2.0, v)),
+        ("detach_reset", lambda v: neuron.IFNode(detach_reset=v)),
+        ("store_v_seq", lambda v: neuron.IFNode(store_v_seq=v)),
+        ("scale_reset", neuron.KLIFNode),
+        ("threshold_related", lambda v: neuron.LIAFNode(torch.relu, v)),
+        ("exp_init", lambda v: neuron.SlidingPSN(3, v)),
+        ("spiking", lambda v: surrogate.ATan(2.0, v)),
+        ("learnable", lambda v: layer.SynapseFilter(2.0, v)),
+        ("invariant", lambda v: layer.DropConnectLinear(3, 2, invariant=v)),
+        ("off_spike", lambda v: encoding.DeltaEncoder(0.1, v)),
+    ],
+)
+def test_a_flag_is_true_or_false(name, build, value):
+    with pytest.raises(TypeError, match=rf"^`{name}` \(={value!r}\) must be True or False\.$"):
+        build(value)
+    assert build(True).training
+    assert build(0).training

@@ -78,6 +78,19 @@ def as_count(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def as_flag(name: str, value: Any) -> bool:
+    """True or False (1 or 0); TypeError that names the argument if it is neither.
+
+    Example:
+        >>> from sj_core._checks import as_flag
+        >>> as_flag("detach_reset", 1)
+        True
+    """
+    if isinstance(value, str) or value not in (0, 1):
+        raise TypeError(f"`{name}` (={value!r}) must be True or False.")
+    return bool(value)
+
+
 def check_module(name: str, value: Any) -> None:
     """Raise TypeError unless `value` is a module."""
     if not isinstance(value, nn.Module):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sj_core._checks import as_positive
+from sj_core._checks import as_flag, as_positive
 from sj_core.base import MemoryModule
 from sj_core.encoding.checks import floating, with_time
 
@@ -45,8 +45,8 @@ class DeltaEncoder(MemoryModule):
         self.threshold = as_positive("threshold", threshold)
         if math.isinf(self.threshold):
             raise ValueError(f"`threshold` (={threshold}) must be finite.")
-        self.off_spike = off_spike
-        self.padding = padding
+        self.off_spike = as_flag("off_spike", off_spike)
+        self.padding = as_flag("padding", padding)
         self.register_memory("previous", None)
 
     def encode(self, x_seq: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sj_core import base
-from sj_core._checks import as_count, as_fraction
+from sj_core._checks import as_count, as_flag, as_fraction
 
 _SAMPLES_AT_ONCE = 64
 
@@ -69,7 +69,7 @@ class DropConnectLinear(base.MemoryModule):
         self.register_parameter("bias", linear.bias)
         self.p = as_fraction("p", p)
         self.samples_num = as_count("samples_num", samples_num)
-        self.invariant = bool(invariant)
+        self.invariant = as_flag("invariant", invariant)
         self.activation = activation
         self.register_memory("mask_w", None)
         self.register_memory("mask_b", None)

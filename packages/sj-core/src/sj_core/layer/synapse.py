@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sj_core import base
-from sj_core._checks import as_tau
+from sj_core._checks import as_flag, as_tau
 
 
 class SynapseFilter(base.MemoryModule):
@@ -39,7 +39,7 @@ class SynapseFilter(base.MemoryModule):
     def __init__(self, tau: float = 100.0, learnable: bool = False, step_mode: str = "s") -> None:
         super().__init__(step_mode)
         self._tau = as_tau("tau", tau)
-        self.learnable = bool(learnable)
+        self.learnable = as_flag("learnable", learnable)
         if self.learnable:
             self.w = nn.Parameter(torch.tensor([-math.log(self._tau - 1)]))
         self.register_memory("y", 0.0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sj_core import _native
-from sj_core._checks import as_float
+from sj_core._checks import as_flag, as_float
 from sj_core.base import map_tensors, state_dtype
 from sj_core.neuron.spiking import SpikingNode
 
@@ -61,7 +61,7 @@ class BaseNode(SpikingNode):
         super().__init__(surrogate_function, step_mode, backend)
         self.v_threshold: Any = as_threshold(v_threshold)
         self.v_reset = v_reset
-        self.detach_reset = bool(detach_reset)
+        self.detach_reset = as_flag("detach_reset", detach_reset)
         self.v_seq: Tensor | None = None
         self.store_v_seq = store_v_seq
         self.register_memory("v", self.v_reset or 0.0)
@@ -89,7 +89,7 @@ class BaseNode(SpikingNode):
 
     @store_v_seq.setter
     def store_v_seq(self, value: bool) -> None:
-        self._store_v_seq = bool(value)
+        self._store_v_seq = as_flag("store_v_seq", value)
         if not value:
             self.v_seq = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sj_core._checks import as_flag
 from sj_core.neuron.leaky import FixedTauNode
 
 
@@ -56,7 +57,7 @@ class KLIFNode(FixedTauNode):
             backend,
             store_v_seq,
         )
-        self.scale_reset = bool(scale_reset)
+        self.scale_reset = as_flag("scale_reset", scale_reset)
         self.k = nn.Parameter(torch.ones(1))
 
     def neuronal_charge(self, x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sj_core._checks import as_float, as_tau
+from sj_core._checks import as_flag, as_float, as_tau
 from sj_core.base import state_dtype
 from sj_core.neuron.base import BaseNode
 
@@ -27,7 +27,7 @@ class LeakyNode(BaseNode):
 
     def __init__(self, decay_input: bool, v_rest: float | None, *args: Any) -> None:
         super().__init__(*args)
-        self.decay_input = bool(decay_input)
+        self.decay_input = as_flag("decay_input", decay_input)
         self.v_rest = None if v_rest is None else as_float("v_rest", v_rest)
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from sj_core._checks import as_flag
 from sj_core.neuron.leaky import FixedTauNode
 
 
@@ -60,7 +61,7 @@ class LIAFNode(FixedTauNode):
             store_v_seq,
         )
         self.act = act
-        self.threshold_related = bool(threshold_related)
+        self.threshold_related = as_flag("threshold_related", threshold_related)
 
     def _step(self, x: Tensor) -> Tensor:
         self.v = h = self.neuronal_charge(x)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sj_core._checks import as_count, as_fraction
+from sj_core._checks import as_count, as_flag, as_fraction
 from sj_core.base import state_dtype
 from sj_core.neuron.parallel import ParallelNode, check_steps, full_weight
 
@@ -211,7 +211,7 @@ class SlidingPSN(WindowedNode):
         super().__init__(k, surrogate_function, step_mode, backend)
         bound = 1.0 / math.sqrt(k)
         start = torch.empty(k).uniform_(-bound, bound)
-        if exp_init:
+        if as_flag("exp_init", exp_init):
             start = 2.0 ** (torch.arange(k) - (k - 1.0))
         self.weight = nn.Parameter(start)
         self.bias = nn.Parameter(torch.tensor([-1.0]))

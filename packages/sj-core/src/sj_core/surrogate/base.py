@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from sj_core._checks import is_number
+from sj_core._checks import as_flag, is_number
 
 Function = Callable[..., Tensor]
 _is_compiling = torch.compiler.is_compiling
@@ -163,12 +163,13 @@ class SurrogateFunctionBase(nn.Module):
 
     @spiking.setter
     def spiking(self, value: bool) -> None:
+        value = as_flag("spiking", value)
         if not value and not self.has_primitive:
             raise ValueError(
                 f"`spiking` (={value!r}) of {type(self).__name__} must be True: it has no "
                 "primitive function; take another surrogate, for example `surrogate.Sigmoid()`."
             )
-        self._spiking = bool(value)
+        self._spiking = value
 
     def forward(self, x: Tensor) -> Tensor:
         """Theta(x), or g(x) with `spiking=False`."""
