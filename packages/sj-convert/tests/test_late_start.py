@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from convert_zoo import ZOO, mean_output, randomised
 
-from sj_convert import ScaledIFNode
+from sj_convert import Converter, ScaledIFNode
 from sj_convert.late_start import CAUTION, STARTS, fit
 from sj_convert.neuron import SignedIFNode
+from sj_convert.start import LateIFNode
 from sj_core import functional
 
 T = 8
@@ -85,9 +87,41 @@ def test_shift_is_where_the_voltage_starts(shape, backend):
     assert torch.equal(torch.stack([node(step) for step in x]), y)
 
 
-def test_only_a_fused_neuron_of_kind_if_starts_late(uneven):
+def test_signed_neurons_do_not_start_late(uneven):
     current, a = uneven
     signed = SignedIFNode(torch.ones(5), v_init=0.5, step_mode="m")
     bias, shift = fit([signed], lambda: [(current, a)], T)
     assert shift is None
     assert bias.shape == (5,)
+
+
+@pytest.mark.parametrize("mode", ["mse", "max"])
+@pytest.mark.parametrize("name", ["mobilenet", "densenet"])
+def test_both_forms_of_a_neuron_start_alike(name, mode):
+    torch.manual_seed(0)
+    ann = randomised(ZOO[name]()).double()
+    x = torch.rand(20, 1, 8, 8, dtype=torch.float64)
+    settings = {"momentum": None, "channel_wise": mode == "mse", "v_init": 0.5, "T": T}
+    twins = [
+        Converter([x], mode=mode, fused=fused, bias_correction=True, **settings)(ann)
+        for fused in (True, False)
+    ]
+    fused, scaled = [[m for m in snn.modules() if hasattr(m, "v_shift")] for snn in twins]
+    assert len(fused) == len(scaled) > 0
+    assert all(isinstance(node, LateIFNode) for node in scaled)
+    for one, other in zip(fused, scaled, strict=True):
+        torch.testing.assert_close(one.v_shift / one.v_threshold, other.v_shift)
+    assert any(bool((node.v_shift < 0).any()) for node in scaled)
+    a, b = (mean_output(snn, x, T) for snn in twins)
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_late_neuron_between_scalers_by_hand(backend):
+    # V = 1/2 - 1/4, + 0.4 a step: 0.65, 1.05 -> 0.05, 0.45; and V = 1/2: 0.9, 1.3 -> 0.3, 0.7.
+    node = LateIFNode(v_init=0.5, step_mode="m")
+    node.backend = backend
+    node.v_shift = torch.tensor([-0.25, 0.0])
+    y = node(torch.full((3, 1, 2), 0.4))
+    assert y[:, 0].tolist() == [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
+    torch.testing.assert_close(node.v, torch.tensor([[0.45, 0.7]]))

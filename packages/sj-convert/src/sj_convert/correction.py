@@ -12,16 +12,18 @@ from tqdm import tqdm
 
 from sj_convert.flow import module_of
 from sj_convert.fuse import with_parameters
-from sj_convert.late_start import fit
+from sj_convert.late_start import fit, movable
 from sj_convert.loader import batches
 from sj_convert.modules import VoltageScaler, channel_view
 from sj_convert.neuron import ScaledIFNode
 from sj_convert.pooling import RunningMaxPool
 from sj_convert.rewrite import finish, put
+from sj_convert.start import LateIFNode
 from sj_core import functional
 from sj_core.base import StepModule
+from sj_core.neuron import IFNode
 
-_BIASED = (nn.modules.conv._ConvNd, nn.Linear)
+BIASED = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 class ChannelBias(nn.Module, StepModule):
@@ -103,15 +105,25 @@ def correct_bias(
         nodes = _nodes_of_site(snn, node, site)
         current = _Upto(snn, nodes[0].all_input_nodes[0])
         activation = _Upto(analog, relu)
+        if len(nodes) > 1 and type(module_of(snn, nodes[1])) is IFNode:
+            put(snn, str(nodes[1].target), _late(snn.get_submodule(str(nodes[1].target))))
         neuron: list[Any] = [snn.get_submodule(str(n.target)) for n in nodes]
         pairs = _Pairs(current, activation, dataloader, T, device)
         bias, shift = fit(neuron, pairs, T)
         add_bias(snn, node, site, bias)
-        if shift is not None:
-            neuron[0].v_shift = shift.to(neuron[0].v_threshold)
+        late = movable(neuron)
+        if late is not None and shift is not None:
+            like = next(neuron[-1].buffers())  # the scale or threshold
+            late.v_shift = shift.to(like)  # type: ignore[assignment]
     functional.reset_net(snn)
     functional.set_step_mode(snn, "s")
     finish(snn)
+
+
+def _late(node: Any) -> LateIFNode:
+    """What stands between two scalers, as a neuron that can start late."""
+    start: float = node._memory_reset_values["v"]
+    return LateIFNode(v_init=start, step_mode=node.step_mode)
 
 
 class _Pairs:
@@ -207,7 +219,7 @@ def _private_layer(
         if len(here.users) > 1:
             continue
         module = module_of(snn, here)
-        if isinstance(module, _BIASED) and uses[str(here.target)] == 1:
+        if isinstance(module, BIASED) and uses[str(here.target)] == 1:
             meta = here.meta.get("tensor_meta")
             flat = isinstance(module, nn.Linear) and meta is not None and len(meta.shape) != 2
             width = module.weight.shape[0]

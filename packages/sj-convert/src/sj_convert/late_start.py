@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sj_convert.modules import channel_view
 from sj_convert.neuron import ScaledIFNode
+from sj_convert.start import LateIFNode
 from sj_core import functional
 
 STARTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -32,31 +33,31 @@ def fit(neuron: Sequence[nn.Module], pairs: Pairs, T: int) -> tuple[Tensor, Tens
     ``(1 + CAUTION c) mean((a - spikes * theta / T)^2)``.
 
     Args:
-        neuron: the modules of a site in order, in step mode 'm'; one fused neuron of kind 'if', or
-            whatever else gets a bias alone.
+        neuron: the modules of a site in order, in step mode 'm': a fused neuron of kind 'if', or
+            scaler, `LateIFNode` and scaler; whatever else gets a bias alone.
         pairs: gives the pairs of an input current ``(T, N, C, *)`` of the neuron and the
             activation ``(N, C, *)`` that it stands for, anew at each call.
         T: number of time steps.
 
     Returns:
-        bias and shift, both ``(C,)`` in float64; the shift is None for what gets a bias alone.
+        bias and shift, both ``(C,)`` in float64, the shift in units of the neuron's voltage; it is
+        None for what gets a bias alone.
     """
-    node: Any = neuron[0]
-    movable = type(node) is ScaledIFNode and len(neuron) == 1
-    starts: tuple[float, ...] = STARTS if movable else (0.0,)
+    node: Any = movable(neuron)
+    starts: tuple[float, ...] = (0.0,) if node is None else STARTS
     bias = shift = squares = torch.zeros(0)
     for last in [False] * (PASSES - 1) + [True]:
         count = 0
         for current, a in pairs():
             axes = [0, *range(2, a.dim())]
             if bias.numel() == 0:
-                bias, shift = _starts(node, starts, a.shape[1], T)
+                bias, shift = _starts(neuron, starts, a.shape[1], T)
             if count == 0:
                 errors, squares = torch.zeros_like(bias), torch.zeros_like(bias)
             count += a.numel() // a.shape[1]
             for i in range(len(starts)):
-                if movable:
-                    node.v_shift = shift[i].to(node.v_threshold)
+                if node is not None:
+                    node.v_shift = shift[i].to(_theta(neuron))
                 error = a - _mean_output(neuron, current, bias[i])
                 errors[i] += error.sum(axes, dtype=torch.float64)
                 if last:
@@ -65,27 +66,32 @@ def fit(neuron: Sequence[nn.Module], pairs: Pairs, T: int) -> tuple[Tensor, Tens
     weights = 1 + CAUTION * torch.tensor(starts, dtype=squares.dtype, device=squares.device)
     best = (squares * weights.unsqueeze(1)).argmin(0, keepdim=True)
     chosen = bias.gather(0, best).squeeze(0)
-    if not movable:
+    if node is None:
         return chosen, None
     node.v_shift = None
     return chosen, shift.gather(0, best).squeeze(0)
 
 
-def _device(node: nn.Module) -> torch.device:
-    return next((x.device for x in node.buffers()), torch.device("cpu"))
+def movable(neuron: Sequence[nn.Module]) -> nn.Module | None:
+    """The module of a site that can start late, or None."""
+    return next((m for m in neuron if type(m) in (ScaledIFNode, LateIFNode)), None)
+
+
+def _theta(neuron: Sequence[nn.Module]) -> Tensor:
+    """Threshold of a site, as its input sees it."""
+    last: Any = neuron[-1]
+    theta: Tensor = last.scale if len(neuron) > 1 else last.v_threshold
+    return theta
 
 
 def _starts(
-    node: nn.Module, starts: tuple[float, ...], channels: int, T: int
+    neuron: Sequence[nn.Module], starts: tuple[float, ...], channels: int, T: int
 ) -> tuple[Tensor, Tensor]:
     """Bias and shift to begin with, `(len(starts), channels)` each."""
-    theta = getattr(node, "v_threshold", None) if len(starts) > 1 else None
-    if not isinstance(theta, Tensor):
-        zeros = torch.zeros(1, channels, dtype=torch.float64, device=_device(node))
-        return zeros, zeros
+    theta = _theta(neuron).double().expand(channels)
     late = torch.tensor(starts, dtype=torch.float64, device=theta.device).unsqueeze(1)
-    late = late * theta.double().expand(channels)
-    return late / T, -late
+    # Between scalers the voltage is in units of theta.
+    return late * theta / T, -late * (torch.ones_like(theta) if len(neuron) > 1 else theta)
 
 
 def _mean_output(neuron: Sequence[nn.Module], current: Tensor, bias: Tensor) -> Tensor:

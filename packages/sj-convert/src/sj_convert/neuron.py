@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sj_convert.modules import channel_view
+from sj_convert.start import StartedNode
 from sj_core.base import state_dtype
-from sj_core.neuron import BaseNode
 
 
-class ScaledIFNode(BaseNode):
+class ScaledIFNode(StartedNode):
     r"""Integrate-and-fire neuron with threshold :math:`\theta` that puts out :math:`\theta S`.
 
     It computes what ``VoltageScaler(1/theta) -> IFNode(v_threshold=1., v_reset=None) ->
@@ -41,7 +40,6 @@ class ScaledIFNode(BaseNode):
     native_name: ClassVar[str | None] = "if"
     most_spikes: ClassVar[int] = 1
     v_threshold: Tensor
-    v_shift: Tensor | None
 
     def __init__(
         self,
@@ -65,27 +63,8 @@ class ScaledIFNode(BaseNode):
             )
         del self.v_threshold
         self.register_buffer("v_threshold", theta)
-        self.register_buffer("v_shift", None)
-        self.v_init = float(v_init)
+        self.set_start(v_init)
         self.scaled = bool(scaled)
-
-    @property
-    def v_start(self) -> Tensor:
-        """Initial voltage: a number, or one per channel."""
-        start = self.v_init * self.v_threshold
-        return start if self.v_shift is None else start + self.v_shift
-
-    @property
-    def _at_rest(self) -> bool:
-        return not self.v_init and self.v_shift is None
-
-    def memory_like(self, name: str, x: Tensor) -> Tensor:
-        if name == "v" and not self._at_rest and not isinstance(self.v, Tensor):
-            start = channel_view(self.v_start.to(state_dtype(x)), x.dim())
-            # In the layout of x, which may be channels-last.
-            v = torch.empty_like(x, dtype=start.dtype, requires_grad=False)
-            return v.copy_(start)
-        return super().memory_like(name, x)
 
     def native_threshold(self, x: Tensor, step_shape: torch.Size) -> float | Tensor:
         if len(step_shape) < 2:
@@ -94,19 +73,6 @@ class ScaledIFNode(BaseNode):
 
     def native_output_scale(self, x: Tensor, step_shape: torch.Size) -> float | Tensor | None:
         return self.native_threshold(x, step_shape) if self.scaled else None
-
-    def single_step_forward(self, x: Tensor) -> Tensor:
-        self._start(x)
-        return super().single_step_forward(x)
-
-    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
-        if x_seq.shape[0]:
-            self._start(x_seq[0])
-        return super().multi_step_forward(x_seq)
-
-    def _start(self, x: Tensor) -> None:
-        if not self._at_rest and not isinstance(self.v, Tensor):
-            self.v = self.memory_like("v", x)
 
     def neuronal_charge(self, x: Tensor) -> Tensor:
         return self.v + x

@@ -10,6 +10,7 @@ from torch import fx
 
 from sj_convert.neuron import ScaledIFNode
 from sj_convert.nir.target import Target, full
+from sj_convert.start import StartedNode
 from sj_convert.trace import source_line
 from sj_core import neuron
 
@@ -49,7 +50,7 @@ def integrate(to: Target, node: Any, shape: tuple[int, ...], at: fx.Node) -> Any
         return to.nir.IF(r, theta, full(shape, node.v_reset), metadata=metadata)
     to.refuse_soft(at, node)
     start: Any = None
-    if scaled:
+    if isinstance(node, StartedNode):
         start = full(shape, node.v_start)
     elif isinstance(node, neuron.HalfThresholdIFNode):
         start = theta / 2
