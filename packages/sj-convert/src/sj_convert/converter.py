@@ -12,7 +12,8 @@ from torch import fx, nn
 from sj_convert.correction import correct_bias
 from sj_convert.fuse import fuse
 from sj_convert.loader import batches, check_loader, count_inputs, device_of
-from sj_convert.modules import check_momentum, check_steps, parse_mode
+from sj_convert.loading import layers_without_bias, let_biases_load
+from sj_convert.modules import check_momentum, check_steps, check_v_init, parse_mode
 from sj_convert.normalise import normalise
 from sj_convert.observe import calibrate, set_hooks
 from sj_convert.pooling import check_max_pool
@@ -57,7 +58,7 @@ class Converter(nn.Module):
         v_init: initial voltage as a fraction of the threshold; 1/2 makes counts round.
         max_pool: 'running' (exact), 'gate' (for hardware) or 'spikes' (each step on its own).
         bias_correction: shift biases so that each channel's mean over the loader is the network's;
-            fused neurons of kind 'if' also start as late, per channel, as suits their input best.
+            neurons of kind 'if' also start as late, per channel, as suits their input best.
         T: number of time steps that 'mse' and `bias_correction` are for.
         progress: show bars on a terminal; False: never.
 
@@ -101,12 +102,6 @@ class Converter(nn.Module):
         check_momentum(momentum)
         if neuron not in NEURONS:
             raise ValueError(f"`neuron` (={neuron!r}) must be 'if', 'signed' or 'burst'.")
-        if isinstance(v_init, bool) or not isinstance(v_init, int | float):
-            raise TypeError(
-                f"`v_init` (={v_init!r}) must be a number, a fraction of the threshold."
-            )
-        if not 0 <= v_init < 1:
-            raise ValueError(f"`v_init` (={v_init}) must lie in [0, 1), a part of the threshold.")
         if T is not None:
             check_steps(T)
         elif kind == "mse" or bias_correction:
@@ -122,7 +117,7 @@ class Converter(nn.Module):
         self.channel_wise = channel_wise
         self.fused = fused
         self.neuron = neuron
-        self.v_init = float(v_init)
+        self.v_init = check_v_init(v_init)
         self.max_pool = check_max_pool(max_pool)
         self.bias_correction = bias_correction
         self.T = T
@@ -189,9 +184,11 @@ class Converter(nn.Module):
                 v_init=self.v_init,
                 max_pool=self.max_pool,
             ).to(device)
+            without_bias = layers_without_bias(snn)
             if analog is not None:
                 assert self.T is not None
                 correct_bias(snn, analog, self.dataloader, self.T, device, progress=self.progress)
+        let_biases_load(snn, without_bias)
         channels_last(snn)
         snn.conversion_report = report  # type: ignore[assignment]
         # Without this fx drops attributes of its own graph modules in a deep copy.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -14,6 +14,7 @@ from sj_convert.flow import module_of
 from sj_convert.fuse import with_parameters
 from sj_convert.late_start import fit, movable
 from sj_convert.loader import batches
+from sj_convert.loading import BIASED
 from sj_convert.modules import VoltageScaler, channel_view
 from sj_convert.neuron import ScaledIFNode
 from sj_convert.pooling import RunningMaxPool
@@ -22,8 +23,6 @@ from sj_convert.start import LateIFNode
 from sj_core import functional
 from sj_core.base import StepModule
 from sj_core.neuron import IFNode
-
-BIASED = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 class ChannelBias(nn.Module, StepModule):
@@ -36,6 +35,7 @@ class ChannelBias(nn.Module, StepModule):
         tensor([[ 1., -1.]])
     """
 
+    corrections: ClassVar[tuple[str, ...]] = ("bias",)
     bias: Tensor
 
     def __init__(self, bias: Tensor, *, step_mode: str = "s") -> None:

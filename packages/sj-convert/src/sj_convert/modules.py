@@ -195,6 +195,15 @@ def check_momentum(momentum: Any) -> None:
         raise ValueError(f"`momentum` (={momentum}) must lie in [0, 1], or be None.")
 
 
+def check_v_init(v_init: Any) -> float:
+    """`v_init` as a fraction of the threshold."""
+    if isinstance(v_init, bool) or not isinstance(v_init, int | float):
+        raise TypeError(f"`v_init` (={v_init!r}) must be a number, a fraction of the threshold.")
+    if not 0 <= v_init < 1:
+        raise ValueError(f"`v_init` (={v_init}) must lie in [0, 1), a part of the threshold.")
+    return float(v_init)
+
+
 class VoltageScaler(nn.Module, StepModule):
     """Multiply by a scale: ``y = scale * x``, in both step modes.
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from sj_convert.flow import module_of
+from sj_convert.loading import Tailor
 
 TAILOR = "snn_tailor"
 
@@ -18,7 +19,7 @@ class Sites:
     def __init__(self, gm: fx.GraphModule) -> None:
         self.gm = gm
         if not hasattr(gm, TAILOR):
-            gm.add_submodule(TAILOR, nn.Module())
+            gm.add_submodule(TAILOR, Tailor())
 
     def add(self, node: fx.Node, operation: str) -> str:
         """Path of a new place for `node`."""
@@ -63,7 +64,7 @@ def finish(gm: fx.GraphModule) -> fx.GraphModule:
     gm.graph.eliminate_dead_code()
     gm.delete_all_unused_submodules()
     if not hasattr(gm, TAILOR):
-        gm.add_submodule(TAILOR, nn.Module())
+        gm.add_submodule(TAILOR, Tailor())
     gm.graph.lint()
     gm.recompile()
     return gm

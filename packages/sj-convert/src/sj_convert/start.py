@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
@@ -13,9 +15,11 @@ from sj_core.neuron import BaseNode, IFNode
 class StartedNode(BaseNode):
     """A neuron whose V starts at ``v_init * v_threshold + v_shift``.
 
-    `v_shift` is a buffer, one value per channel, or None.
+    `v_shift` is a buffer, one value per channel, or None. A state with it loads into a neuron
+    without it too.
     """
 
+    corrections: ClassVar[tuple[str, ...]] = ("v_shift",)
     v_shift: Tensor | None
 
     def set_start(self, v_init: float) -> None:
@@ -53,6 +57,15 @@ class StartedNode(BaseNode):
     def _start(self, x: Tensor) -> None:
         if not self._at_rest and not isinstance(self.v, Tensor):
             self.v = self.memory_like("v", x)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        saved = state_dict.get(f"{prefix}v_shift")
+        if saved is not None and self.v_shift is None:
+            like = next(self.buffers(), saved)
+            self.v_shift = torch.empty_like(saved, dtype=like.dtype, device=like.device)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 class LateIFNode(StartedNode, IFNode):
