@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from sj_rnn import SpikingGRU, SpikingGRUCell, SpikingLSTM, SpikingLSTMCell
 from sj_rnn.check import autocast_dtype, cast, lengths_mask, wide
 
 
@@ -46,3 +49,62 @@ def test_halves_are_widened():
         (torch.float64, torch.float64),
     ):
         assert wide(torch.zeros(1, dtype=dtype)).dtype == want
+
+
+def test_a_packed_sequence_is_refused_with_a_cure_that_works():
+    net, x = SpikingGRU(3, 4, 2), torch.randn(5, 2, 3)
+    packed = pack_padded_sequence(x, [5, 3])
+    with pytest.raises(TypeError, match=r"got PackedSequence: .*`pad_packed_sequence`.*`lengths`"):
+        net(packed)
+    padded, lengths = pad_packed_sequence(packed)
+    assert torch.equal(net(padded, lengths=lengths)[0][:3], net(x)[0][:3])
+
+
+def test_one_sequence_without_a_batch_is_refused_with_a_cure_that_works():
+    x = torch.randn(5, 3)
+    for batch_first, axis in ((False, 1), (True, 0)):
+        net = SpikingLSTM(3, 4, 1, batch_first=batch_first)
+        with pytest.raises(ValueError, match=rf"`x\.unsqueeze\({axis}\)`"):
+            net(x)
+        assert net(x.unsqueeze(axis))[0].shape[axis] == 1
+    with pytest.raises(ValueError, match=r"`x\.unsqueeze\(0\)`"):
+        SpikingLSTMCell(3, 4)(x[0])
+
+
+def test_another_dtype_than_the_weights_is_named():
+    message = r"`x` has dtype torch\.float64, but the weights have torch\.float32"
+    x = torch.randn(5, 2, 3)
+    with pytest.raises(TypeError, match=message):
+        SpikingGRU(3, 4, 1)(x.double())
+    with pytest.raises(TypeError, match=message):
+        SpikingGRUCell(3, 4)(x[0].double())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert SpikingGRU(3, 4, 1)(x.half())[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"dropout": 0.5}, r"`dropout` is called `dropout_p`"),
+        ({"dropout_p": "a"}, r"`dropout_p` \(='a'\) must be a number"),
+        ({"clamp_cell": "1"}, r"`clamp_cell` \(='1'\) must be a number or None"),
+        ({"surrogate_function1": nn.Sigmoid}, r"`surrogate_function1` .*no class"),
+    ],
+)
+def test_settings_of_another_kind(settings, match):
+    with pytest.raises(TypeError, match=match):
+        SpikingLSTM(3, 4, 1, **settings)
+
+
+def test_states_of_another_kind():
+    with pytest.raises(TypeError, match=r"`states` must be a tensor or a tuple of 1, got int"):
+        SpikingGRU(3, 4, 1)(torch.randn(5, 2, 3), 5)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_meta_device_tells_shapes(bidirectional):
+    net = SpikingLSTM(3, 4, 2, bidirectional=bidirectional, device="meta")
+    y, (h, c) = net(torch.zeros(5, 2, 3, device="meta"))
+    directions = 2 if bidirectional else 1
+    assert y.shape == (5, 2, 4 * directions)
+    assert h.shape == c.shape == (2 * directions, 2, 4)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sj_core import surrogate
-from sj_rnn.check import autocast_dtype, cast, check_input, check_states, positive_int
+from sj_rnn.check import autocast_dtype, cast, check_dtype, check_input, check_states, positive_int
 
 Spike = Callable[[Tensor], Tensor]
 
@@ -114,6 +114,7 @@ class SpikingRNNCellBase(nn.Module):
         check_input(x, "[N, input_size]", self.input_size)
         dtype = autocast_dtype(x)
         x = x if dtype is None else x.to(dtype)
+        check_dtype(x, self.linear_ih)
         shape = (x.shape[0], self.hidden_size)
         if states is None:
             return x, tuple(x.new_zeros(shape) for _ in range(self.states))
@@ -129,9 +130,9 @@ def spike_function(name: str, function: Any) -> Any:
     """``function``, or a fresh ``Erf()`` for None; ``TypeError`` if it cannot be called."""
     if function is None:
         return surrogate.Erf()
-    if not callable(function):
+    if not callable(function) or isinstance(function, type):
         raise TypeError(
-            f"`{name}` (={function!r}) must be a surrogate function, "
+            f"`{name}` (={function!r}) must be a surrogate function and no class, "
             "for example `sj_core.surrogate.Erf()`."
         )
     return function

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -19,13 +20,19 @@ def positive_int(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` (={value}) must be at least 1.")
 
 
-def check_input(x: Tensor, shape: str, input_size: int) -> None:
+def check_input(x: Any, shape: str, input_size: int) -> None:
     """Raise unless ``x`` is a floating-point tensor of ``shape``, which ends in ``input_size``."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"`x` must be a tensor of shape {shape}, got {type(x).__name__}.")
+        cure = ""
+        if isinstance(x, PackedSequence):
+            cure = ": give what `pad_packed_sequence` makes of it as `x` and `lengths`"
+        raise TypeError(f"`x` must be a tensor of shape {shape}, got {type(x).__name__}{cure}.")
     if x.dim() != shape.count(",") + 1:
+        cure = ""
+        if x.dim() == shape.count(","):
+            cure = f": a batch of one is `x.unsqueeze({shape.strip('[]').split(', ').index('N')})`"
         raise ValueError(
-            f"`x` has shape {list(x.shape)}, expected {shape} with input_size={input_size}."
+            f"`x` has shape {list(x.shape)}, expected {shape} with input_size={input_size}{cure}."
         )
     if x.shape[-1] != input_size:
         raise ValueError(
@@ -36,6 +43,26 @@ def check_input(x: Tensor, shape: str, input_size: int) -> None:
         raise TypeError(
             f"`x` has dtype {x.dtype}, expected a floating-point one: call `x.float()`."
         )
+
+
+def check_dtype(x: Tensor, linear: Any) -> None:
+    """Raise unless ``x``, after autocast, has the dtype of the weight of ``linear``."""
+    weight = linear._parameters.get("weight") if isinstance(linear, nn.Linear) else None
+    if weight is None or weight.dtype == x.dtype or autocast_dtype(x) is not None:
+        return
+    raise TypeError(
+        f"`x` has dtype {x.dtype}, but the weights have {weight.dtype}: convert one, for example "
+        "by `x.to(weight.dtype)`."
+    )
+
+
+def probability(name: str, value: Any) -> float:
+    """``value`` as a number between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"`{name}` (={value!r}) must be a number between 0 and 1.")
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` (={value}) must lie between 0 and 1.")
+    return float(value)
 
 
 def check_states(
@@ -66,6 +93,8 @@ def check_states(
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
     """The dtype that autocast asks of ``x`` now, or None; as in torch, float64 stays as it is."""
     kind = x.device.type
+    if kind == "meta":  # which autocast does not know
+        return None
     if x.dtype == torch.float64 or not torch.is_autocast_enabled(kind):
         return None
     return torch.get_autocast_dtype(kind)

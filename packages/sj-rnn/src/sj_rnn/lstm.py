@@ -61,6 +61,10 @@ class SpikingLSTMCell(TwoSpikeCell):
             device=device,
             dtype=dtype,
         )
+        if clamp_cell is not None and (
+            isinstance(clamp_cell, bool) or not isinstance(clamp_cell, int | float)
+        ):
+            raise TypeError(f"`clamp_cell` (={clamp_cell!r}) must be a number or None.")
         if clamp_cell is not None and not clamp_cell > 0:
             raise ValueError(f"`clamp_cell` (={clamp_cell}) must be greater than 0, or None.")
         self.clamp_cell = None if clamp_cell is None else float(clamp_cell)

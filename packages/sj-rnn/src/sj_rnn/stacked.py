@@ -14,10 +14,12 @@ from sj_rnn.cell import SpikingRNNCellBase
 from sj_rnn.check import (
     autocast_dtype,
     cast,
+    check_dtype,
     check_input,
     check_states,
     lengths_mask,
     positive_int,
+    probability,
 )
 from sj_rnn.directions import run_layer
 
@@ -57,15 +59,15 @@ class SpikingRNNBase(nn.Module):
         positive_int("input_size", input_size)
         positive_int("hidden_size", hidden_size)
         positive_int("num_layers", num_layers)
-        if not 0 <= dropout_p <= 1:
-            raise ValueError(f"`dropout_p` (={dropout_p}) must lie between 0 and 1.")
         if "proj_size" in kwargs:
             raise TypeError("`proj_size` is not offered by the spiking networks: leave it out.")
+        if "dropout" in kwargs:
+            raise TypeError("`dropout` is called `dropout_p` by the spiking networks.")
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.bias = bool(bias)
-        self.dropout_p = float(dropout_p)
+        self.dropout_p = probability("dropout_p", dropout_p)
         self.invariant_dropout_mask = bool(invariant_dropout_mask)
         self.bidirectional = bool(bidirectional)
         self.batch_first = bool(batch_first)
@@ -144,6 +146,7 @@ class SpikingRNNBase(nn.Module):
             x = x.transpose(0, 1)
         dtype = autocast_dtype(x)
         y = x if dtype is None else x.to(dtype)
+        check_dtype(y, getattr(self.cells[0], "linear_ih", None))
         first = self._first_states(y, states, dtype)
         mask = lengths_mask(lengths, y)
         if mask is not None:
@@ -184,6 +187,12 @@ class SpikingRNNBase(nn.Module):
         shape = (self.num_layers * directions, x.shape[1], self.hidden_size)
         if states is None:
             return [x.new_zeros(shape) for _ in range(self.states_num())]
+        # A tuple of types: dynamo of torch 2.6 knows no unions.
+        if not isinstance(states, (Tensor, list, tuple)):
+            raise TypeError(
+                f"`states` must be a tensor or a tuple of {self.states_num()}, got "
+                f"{type(states).__name__}."
+            )
         given = [states] if isinstance(states, Tensor) else list(states)
         cast_states = [cast(state, dtype) for state in given]
         check_states(cast_states, "states", self.states_num(), shape, x)  # type: ignore[arg-type]
