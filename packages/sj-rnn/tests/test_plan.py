@@ -94,6 +94,34 @@ def test_others_run_their_own_forward(kind, change):
 
 
 @pytest.mark.parametrize("kind", list(CELLS))
+def test_a_default_device_does_not_take_the_plan_away(kind):
+    cell = CELLS[kind](3, 4)
+    assert plan_of(cell, X, reverse=False) is not None
+    with torch.device("cpu"):
+        assert plan_of(cell, X, reverse=False) is not None
+
+
+def test_a_tensor_of_another_class_runs_step_by_step():
+    class Own(torch.Tensor):
+        pass
+
+    cell = CELLS["gru"](3, 4)
+    assert plan_of(cell, X.as_subclass(Own), reverse=False) is None
+
+
+@pytest.mark.parametrize("kind", list(CELLS))
+def test_an_exported_network_takes_any_number_of_steps_and_sequences(kind):
+    torch.manual_seed(0)
+    net = NETS[kind](3, 4, 2, bidirectional=True).double()
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    sizes = {0: torch.export.Dim("t", min=2, max=64), 1: torch.export.Dim("n", min=2, max=64)}
+    program = torch.export.export(net, (x,), dynamic_shapes=(sizes,), strict=False).module()
+    longer = torch.randn(9, 4, 3, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.equal(program(longer)[0], net(longer)[0])
+
+
+@pytest.mark.parametrize("kind", list(CELLS))
 def test_hooks_see_every_step_and_change_nothing(kind):
     torch.manual_seed(0)
     net = NETS[kind](3, 4, 2).double()

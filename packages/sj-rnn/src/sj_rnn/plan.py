@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 from torch.overrides import has_torch_function
 
 from sj_rnn.check import cast
 from sj_rnn.gate import Gate, globally_hooked, hooked
 from sj_rnn.recurrence import Plan
+
+_PLAIN = (Tensor, nn.Parameter, FakeTensor)
 
 
 def plan_of(cell: Any, x: Tensor, reverse: bool) -> Plan | None:
@@ -20,7 +24,7 @@ def plan_of(cell: Any, x: Tensor, reverse: bool) -> Plan | None:
     with linear maps or spike functions of another kind, and inside ``torch.func`` transforms.
     """
     kind = _kind(cell)
-    if kind is None or _watched(cell) or has_torch_function((x, *cell.parameters())):
+    if kind is None or _watched(cell) or _overridden((x, *cell.parameters())):
         return None
     if not torch.compiler.is_compiling() and (
         torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
@@ -39,6 +43,16 @@ def weights_of(cell: Any, dtype: torch.dtype | None) -> list[Tensor]:
     ih, hh = cell.linear_ih, cell.linear_hh
     found = [cast(w, dtype) for w in (ih.weight, hh.weight, ih.bias, hh.bias)]
     return [w for w in found if w is not None]
+
+
+def _overridden(tensors: Iterable[Tensor]) -> bool:
+    """Whether a tensor is of a class with a ``__torch_function__`` of its own.
+
+    torch's own question also says so of plain tensors while a mode is active, which a default
+    device is, and the tracing of ``torch.export``.
+    """
+    others = [x for x in tensors if type(x) not in _PLAIN]
+    return bool(others) and has_torch_function(others)
 
 
 def _kind(cell: Any) -> str | None:
