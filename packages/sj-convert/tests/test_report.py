@@ -46,6 +46,10 @@ NO_FORM = {
     "hardtanh": (lambda s, x: F.hardtanh(x), "hardtanh", "ReLU"),
     "maximum": (lambda s, x: torch.maximum(x, -x), "maximum", "b + F.relu(a - b)"),
     "amax": (lambda s, x: x.amax((2, 3)), "amax", "adaptive_max_pool2d"),
+    "prelu": (lambda s, x: F.prelu(x, s.scale.flatten()), "prelu", "F.relu(x) - a * F.relu(-x)"),
+    "abs": (lambda s, x: x.abs(), "abs", "F.relu(x) + F.relu(-x)"),
+    "hardsigmoid": (lambda s, x: F.hardsigmoid(x), "hardsigmoid", "F.relu6(x + 3) / 6"),
+    "new": (lambda s, x: x + x.new_ones(4, 4, 6), "new_ones", "by the batch, `x.size(0)`"),
     "indices": (lambda s, x: F.max_pool2d(x, 2, return_indices=True)[0], "max_pool2d", "without"),
 }
 
@@ -61,6 +65,35 @@ def test_functions_without_spiking_form(case, x):
     assert "test_report.py:" in message
     assert "strict=False" in message
     assert message.endswith(".")
+
+
+CURES = {
+    "leaky_relu": (
+        lambda x: F.leaky_relu(x, 0.1),
+        lambda x, a=0.1: F.relu(x) - a * F.relu(-x),
+    ),
+    "abs": (torch.abs, lambda x: F.relu(x) + F.relu(-x)),
+    "hardtanh": (
+        lambda x: F.hardtanh(x, -0.7, 0.4),
+        lambda x, low=-0.7, high=0.4: F.hardtanh(x - low, 0, high - low) + low,
+    ),
+    "hardsigmoid": (F.hardsigmoid, lambda x: F.relu6(x + 3) / 6),
+}
+
+
+@pytest.mark.parametrize("name", list(CURES))
+def test_cures_are_the_same_function_and_convert(name):
+    refused, cure = CURES[name]
+    x = torch.linspace(-5, 5, 41, dtype=torch.float64).unsqueeze(1)
+    torch.testing.assert_close(cure(x), refused(x))
+
+    class Cured(nn.Module):
+        def forward(self, x):
+            return cure(x)
+
+    snn = Converter([x], mode="max", v_init=0.5)(Cured())
+    functional.set_step_mode(snn, "m")
+    assert (snn(x.expand(256, *x.shape)).mean(0) - refused(x)).abs().max() < 10 / 256
 
 
 MODULES = [
@@ -101,6 +134,8 @@ LINEAR = {
     "mean": lambda s, x: x.mean([2, 3]),
     "mean-negative": lambda s, x: torch.mean(x, dim=(-2, -1), keepdim=True),
     "chunk": lambda s, x: x.chunk(2, dim=1)[1] + x.split(2, 1)[0],
+    "new": lambda s, x: torch.cat([x, x.new_ones(x.size(0), 2, 4, 6) / 2], 1),
+    "new-full": lambda s, x: x + x.new_full((x.shape[0], 1, 1, 6), 0.3) - torch.full_like(x, 0.1),
     "slice": lambda s, x: x[:, 1:, ::2, -1],
     "shuffle": lambda s, x: x.view(x.size(0), 2, 2, x.size(2), -1).transpose(1, 2).flatten(1, 2),
     "avg": lambda s, x: F.avg_pool2d(x, 2) + F.adaptive_avg_pool2d(x, (2, 3)),

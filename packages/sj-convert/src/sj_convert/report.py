@@ -42,14 +42,17 @@ _LINEAR_NAMES = {
     *("tensor_split", "narrow", "select", "index_select", "roll", "flip", "tile", "repeat"),
     *("repeat_interleave", "expand", "expand_as", "broadcast_to", "clone", "contiguous", "detach"),
     *("to", "float", "double", "half", "bfloat16", "type_as", "zeros_like", "ones_like", "getitem"),
+    "full_like",
     *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
     *("linear", "interpolate", "upsample", "pad", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
     *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "pixel_shuffle"),
     *("pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "fold", "unfold", "t"),
 }
+_NEW = {"new_zeros", "new_ones", "new_full"}
 _PRODUCTS = {"mul", "multiply", "matmul", "mm", "bmm", "einsum", "dot"}
 _QUOTIENTS = {"truediv", "div", "divide", "true_divide"}
 
+_DEFAULT_REMEDY = "train with a ReLU instead"
 _AS_READOUT = "leave it out of the network and apply it to the output summed over time"
 _REMEDIES = {
     **dict.fromkeys(("softmax", "logsoftmax", "log_softmax", "softmin", "softmax2d"), _AS_READOUT),
@@ -70,11 +73,21 @@ _REMEDIES = {
     **dict.fromkeys(
         ("amax", "max"), "write it as a max pool, such as `F.adaptive_max_pool2d(x, 1)`"
     ),
+    **dict.fromkeys(
+        ("leakyrelu", "leaky_relu", "leaky_relu_", "prelu"),
+        f"{_DEFAULT_REMEDY}, or write it as `F.relu(x) - a * F.relu(-x)` with its slope `a`",
+    ),
+    **dict.fromkeys(("abs", "absolute"), "write it as `F.relu(x) + F.relu(-x)`"),
+    **dict.fromkeys(
+        ("hardtanh", "hardtanh_", "clamp", "clip"),
+        f"{_DEFAULT_REMEDY}, or write it as `F.hardtanh(x - low, 0, high - low) + low`",
+    ),
+    **dict.fromkeys(("hardsigmoid", "hardsigmoid_"), "write it as `F.relu6(x + 3) / 6`"),
+    **dict.fromkeys(_NEW, "begin its sizes by the batch, `x.size(0)`, or make it a buffer"),
     "maximum": "write `maximum(a, b)` as `b + F.relu(a - b)`",
     "minimum": "write `minimum(a, b)` as `b - F.relu(b - a)`",
     "setitem": "build the tensor with `torch.cat` or `torch.stack`",
 }
-_DEFAULT_REMEDY = "train with a ReLU instead"
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,10 @@ def _has_spiking_form(gm: fx.GraphModule, node: fx.Node, flow: Flow) -> bool:
             and node.args[:1] == (signals[0],)
             and _times_used(node, signals[0]) == 1
         )
+    if name in _NEW:
+        sizes = argument(node, 1, "size")
+        first = sizes[0] if isinstance(sizes, list | tuple) else sizes
+        return isinstance(first, fx.Node) and first in flow.timed
     if node.target is F.batch_norm or node.target is torch.batch_norm:
         return argument(node, 5, "training", False) is False
     if node.target is F.interpolate and argument(node, 3, "mode", "nearest") is None:

@@ -144,8 +144,8 @@ def trace(ann: nn.Module, given: int | None = None) -> fx.GraphModule:
     except Exception as error:
         raise fx.proxy.TraceError(
             f"`ann` ({type(ann).__name__}) cannot be traced: {str(error).rstrip('.')}, at "
-            f"{_line_of(error)}; write the choice or loop without looking at tensor values, or put "
-            "it outside the network."
+            f"{_line_of(error)}; write the choice or loop without looking at values or shapes of "
+            "tensors, or put it outside the network."
         ) from error
     return fx.GraphModule(tracer.root, graph, type(ann).__name__)
 
