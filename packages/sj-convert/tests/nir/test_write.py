@@ -51,11 +51,23 @@ def test_what_nir_cannot_say(x):
     conv = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"))
     with pytest.raises(ValueError, match="padding_mode"):
         to_nir(conv, torch.rand(1, 1, 4, 4))
+    with pytest.raises(ValueError, match=r"`0` \(Linear\) at .*shape \[3, 4\].*flatten before it"):
+        to_nir(nn.Sequential(nn.Linear(4, 2)), torch.rand(1, 3, 4))
     with pytest.raises(ValueError, match="`soft_reset`"):
         to_nir(nn.Sequential(nn.Linear(5, 5)), x[0], soft_reset="hard")
     for bad, error in ((0, ValueError), (-1.0, ValueError), ("1", TypeError)):
         with pytest.raises(error, match="`dt`"):
             to_nir(nn.Sequential(nn.Linear(5, 5)), x[0], bad)
+
+
+def test_writing_leaves_the_generator_alone():
+    net = nn.Sequential(layer.ElementWiseRecurrentContainer(neuron.LIFNode(), operator.add))
+    before = torch.get_rng_state()
+    to_nir(net, torch.zeros(1, 5))
+    assert torch.equal(torch.get_rng_state(), before)
+    other = nn.Sequential(layer.ElementWiseRecurrentContainer(neuron.LIFNode(), operator.sub))
+    with pytest.raises(ValueError, match="NIR only adds"):
+        to_nir(other, torch.zeros(1, 5))
 
 
 def test_the_package_hands_both_ways_out():

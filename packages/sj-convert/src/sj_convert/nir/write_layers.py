@@ -14,6 +14,11 @@ from sj_convert.trace import source_line
 
 
 def affine(to: Target, module: Any, shape: tuple[int, ...], at: fx.Node) -> Any:
+    if len(shape) != 1:
+        raise ValueError(
+            f"`net` has `{at.target}` (Linear) at {source_line(at)} on samples of shape "
+            f"{list(shape)}; NIR's Linear takes vectors: flatten before it."
+        )
     if module.bias is None:
         return to.nir.Linear(as_array(module.weight))
     return to.nir.Affine(as_array(module.weight), as_array(module.bias))
