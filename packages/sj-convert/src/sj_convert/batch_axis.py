@@ -29,6 +29,9 @@ def crosses_batch(node: fx.Node, name: str, flow: Flow) -> bool:
     given: tuple[Any, ...] = node.args[1:]
     if name == "t":
         return True
+    if name == "getattr":
+        turned = node.args[1] in ("T", "H")
+        return turned or (node.args[1] in ("mT", "mH") and rank == 2)
     if name == "getitem":
         index = node.args[1]
         first = index[0] if isinstance(index, tuple) and index else index
@@ -45,7 +48,7 @@ def crosses_batch(node: fx.Node, name: str, flow: Flow) -> bool:
         sizes = sizes if isinstance(sizes, list | tuple) else given
         return rank is not None and len(sizes) >= rank and (len(sizes) > rank or sizes[0] != 1)
     if name in _MATRIX_PRODUCTS and len(node.args) == 2:
-        signal = flow.signals(node)
+        signal = flow.carriers(node)
         return signal == [node.args[1]] and _rank(node, 1) == 2
     if name in _AXIS:
         position, default = _AXIS[name]

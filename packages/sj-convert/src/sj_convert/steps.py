@@ -112,6 +112,36 @@ class FoldedCall(nn.Module, StepModule):
         return f"{name}, step_mode={self.step_mode!r}"
 
 
+class BatchConstant(nn.Module, StepModule):
+    """Call an operation that lays a constant out over the batch: ``token.expand(N, -1, -1)``.
+
+    Sizes count time steps and samples together in 'm'; the first argument tells them apart.
+
+    Example:
+        >>> layout = BatchConstant("expand")
+        >>> layout.step_mode = "m"
+        >>> x, token = torch.zeros(5, 2, 3), torch.ones(1, 4)
+        >>> layout(x, token, 10, -1).shape
+        torch.Size([5, 2, 4])
+    """
+
+    def __init__(self, operation: Callable[..., Any] | str, *, step_mode: str = "s") -> None:
+        super().__init__()
+        self.operation = operation
+        self.step_mode = step_mode
+
+    def forward(self, x: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        y: Tensor
+        if isinstance(self.operation, str):
+            y = getattr(value, self.operation)(*args, **kwargs)
+        else:
+            y = self.operation(value, *args, **kwargs)
+        if self.step_mode == "s":
+            return y
+        T = x.shape[0]
+        return y.unflatten(0, (max(T, 1), -1))[:T]
+
+
 def _map(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
     if isinstance(value, Tensor):
         return fn(value)
@@ -141,6 +171,11 @@ def with_step_modes(gm: fx.GraphModule) -> fx.GraphModule:
         and flow.reads_time(node)
         and node.target not in _ELEMENTWISE
     ]
+    led = [(node, x) for node in gm.graph.nodes if (x := flow.batch_of(node)) is not None]
+    for node, x in led:
+        path = sites.add(node, getattr(node.target, "__name__", str(node.target)))
+        put(gm, path, BatchConstant(node.target))
+        replace_call(gm, node, path, (x, *node.args), node.kwargs)
     for node in gm.graph.nodes:
         module = module_of(gm, node)
         if module is not None and not isinstance(module, StepModule | nn.ReLU | nn.Hardtanh):
@@ -156,7 +191,7 @@ def _by_step(gm: fx.GraphModule, node: fx.Node, flow: Flow) -> bool:
     name = operation_name(gm, node)
     if not crosses_batch(node, name, flow):
         return False
-    sizes = [s for s in node.all_input_nodes if s in flow.timed and s not in flow.signals(node)]
+    sizes = [s for s in node.all_input_nodes if s in flow.timed and s not in flow.carriers(node)]
     if sizes:
         raise ValueError(
             f"`ann` calls `{node.name}` ({name}) at {source_line(node)} across the batch with a "
