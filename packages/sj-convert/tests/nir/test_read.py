@@ -191,6 +191,21 @@ def test_bad_graphs(tmp_path):
         from_nir(tmp_path / "missing.nir")
 
 
+@pytest.mark.parametrize("bad", [0.0, -1e-3, np.nan])
+def test_time_constants_are_positive(bad):
+    good, one = np.array([1e-3, 1e-3]), np.ones(2)
+    tau = np.array([1e-3, bad])
+    for node, name in (
+        (nir.LIF(tau, one, one, one, one), "tau"),
+        (nir.LI(tau, one, one), "tau"),
+        (nir.CubaLIF(tau, good, one, one, one, one), "tau_syn"),
+        (nir.CubaLI(good, tau, one, one), "tau_mem"),
+    ):
+        kind = type(node).__name__
+        with pytest.raises(ValueError, match=rf"`{name}` \(=.*\) of a {kind} node must be greater"):
+            from_nir(nir.NIRGraph.from_list(node))
+
+
 def test_missing_extra_says_what_to_install(monkeypatch):
     real = builtins.__import__
 

@@ -43,6 +43,7 @@ def test_what_nir_cannot_say(x):
         (nn.Sequential(nn.MaxPool1d(2)), "MaxPool1d"),
         (nn.Sequential(neuron.CUBALIFNode(v_decay=1.0)), "infinite time constant"),
         (nn.Sequential(neuron.QIFNode()), "QIFNode"),
+        (nn.Sequential(neuron.PSN(T=4)), "without steps, which NIR does not express: .*PSN"),
     ]
     for net, match in cases:
         with pytest.raises(ValueError, match=match) as caught:
@@ -53,6 +54,8 @@ def test_what_nir_cannot_say(x):
         to_nir(conv, torch.rand(1, 1, 4, 4))
     with pytest.raises(ValueError, match=r"`0` \(Linear\) at .*shape \[3, 4\].*flatten before it"):
         to_nir(nn.Sequential(nn.Linear(4, 2)), torch.rand(1, 3, 4))
+    with pytest.raises(TypeError, match=r"`sample_input` \(of type NoneType\)"):
+        to_nir(conv, None)
     with pytest.raises(ValueError, match="`soft_reset`"):
         to_nir(nn.Sequential(nn.Linear(5, 5)), x[0], soft_reset="hard")
     for bad, error in ((0, ValueError), (-1.0, ValueError), ("1", TypeError)):

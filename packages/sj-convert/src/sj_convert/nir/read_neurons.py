@@ -9,7 +9,7 @@ from torch import nn
 
 from sj_convert.nir.euler import EulerNode
 from sj_convert.nir.extra import as_array
-from sj_convert.nir.values import metadata_of, near, rounded, text, uniform
+from sj_convert.nir.values import metadata_of, near, rounded, text, time_constant, uniform
 from sj_core.neuron import CUBALIFNode, IFNode, LIFNode, NonSpikingLIFNode
 
 
@@ -37,8 +37,8 @@ def _begin(module: Any, start: Any) -> Any:
 
 
 def lif(node: Any, dt: float) -> nn.Module:
-    leak = as_array(node.v_leak)
-    tau, r, rest = (uniform(v) for v in (as_array(node.tau) / dt, node.r, leak))
+    leak, seconds = as_array(node.v_leak), time_constant(node, "tau")
+    tau, r, rest = (uniform(v) for v in (seconds / dt, node.r, leak))
     spikes = hasattr(node, "v_threshold")
     reset = _reset(node) if spikes else None
     start = _start(node, leak)
@@ -59,7 +59,7 @@ def lif(node: Any, dt: float) -> nn.Module:
                 NonSpikingLIFNode(tau, decays, decode, v_reset=None, v_rest=v_rest), start
             )
     return EulerNode(
-        leak_rate=dt / as_array(node.tau),
+        leak_rate=dt / seconds,
         gain=as_array(node.r),
         v_leak=leak,
         v_threshold=as_array(node.v_threshold) if spikes else None,
@@ -85,7 +85,7 @@ def integrator(node: Any, dt: float) -> nn.Module:
 
 def cuba(node: Any, dt: float) -> nn.Module:
     leak = as_array(node.v_leak)
-    current_rate, leak_rate = dt / as_array(node.tau_syn), dt / as_array(node.tau_mem)
+    current_rate, leak_rate = (dt / time_constant(node, name) for name in ("tau_syn", "tau_mem"))
     r, w_in = as_array(node.r), as_array(node.w_in)
     spikes = hasattr(node, "v_threshold")
     reset = _reset(node) if spikes else None

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sj_convert.nir.extra import as_array
+
+
+def time_constant(node: Any, name: str) -> np.ndarray:
+    """The time constant `name` of a node, in seconds."""
+    value = as_array(getattr(node, name))
+    if not (value > 0).all():
+        raise ValueError(
+            f"`{name}` (={value.min():g}) of a {type(node).__name__} node must be greater than 0, "
+            "a time in seconds."
+        )
+    return value
 
 
 def uniform(value: Any) -> float | None:

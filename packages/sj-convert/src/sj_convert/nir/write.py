@@ -68,6 +68,11 @@ def to_nir(
         raise ValueError(
             f"`soft_reset` (={soft_reset!r}) must be 'error', 'metadata' or 'subgraph'."
         )
+    if not isinstance(sample_input, Tensor | list | tuple):
+        raise TypeError(
+            f"`sample_input` (of type {type(sample_input).__name__}) must be a tensor, or a tuple "
+            "of one for each input."
+        )
     inputs = (sample_input,) if isinstance(sample_input, Tensor) else tuple(sample_input)
     modes = {getattr(m, "step_mode", None) for m in net.modules()}
     if "m" in modes:
@@ -80,7 +85,12 @@ def to_nir(
         return graph_of(target, twin, [tuple(x.shape[1:]) for x in inputs])
     gm = trace(net, len(inputs))
     functional.reset_net(gm)
-    functional.set_step_mode(gm, "s")
+    try:
+        functional.set_step_mode(gm, "s")
+    except ValueError as error:  # a module over whole sequences only, such as PSN
+        raise ValueError(
+            f"`net` has a module without steps, which NIR does not express: {error}"
+        ) from error
     with torch.no_grad():
         find_shapes(gm, inputs, "sample_input")
         fuse(gm)
