@@ -82,6 +82,15 @@ def test_another_dtype_than_the_weights_is_named():
         assert SpikingGRU(3, 4, 1)(x.half())[0].dtype == torch.bfloat16
 
 
+def test_a_hook_may_convert_the_weights():
+    net, x = SpikingGRU(3, 4, 2), torch.randn(5, 2, 3)
+    expected = net.double()(x.double())[0]
+    net.float()
+    for cell in net.cells:
+        cell.register_forward_pre_hook(lambda cell, args: cell.double() and None)
+    assert torch.equal(net(x.double())[0], expected)
+
+
 @pytest.mark.parametrize(
     ("settings", "match"),
     [

@@ -114,7 +114,7 @@ class SpikingRNNCellBase(nn.Module):
         check_input(x, "[N, input_size]", self.input_size)
         dtype = autocast_dtype(x)
         x = x if dtype is None else x.to(dtype)
-        check_dtype(x, self.linear_ih)
+        check_dtype(x, self)
         shape = (x.shape[0], self.hidden_size)
         if states is None:
             return x, tuple(x.new_zeros(shape) for _ in range(self.states))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from sj_rnn.gate import hooked
+
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -45,9 +47,17 @@ def check_input(x: Any, shape: str, input_size: int) -> None:
         )
 
 
-def check_dtype(x: Tensor, linear: Any) -> None:
-    """Raise unless ``x``, after autocast, has the dtype of the weight of ``linear``."""
-    weight = linear._parameters.get("weight") if isinstance(linear, nn.Linear) else None
+def check_dtype(x: Tensor, cell: Any) -> None:
+    """Raise unless ``x``, after autocast, has the dtype of the weights of ``cell``.
+
+    Where a hook or a linear map of another kind may convert either, the product will tell.
+    """
+    linear = getattr(cell, "linear_ih", None)
+    if not isinstance(linear, nn.Linear) or type(linear).forward is not nn.Linear.forward:
+        return
+    if hooked(cell) or hooked(linear):
+        return
+    weight = linear._parameters.get("weight")
     if weight is None or weight.dtype == x.dtype or autocast_dtype(x) is not None:
         return
     raise TypeError(

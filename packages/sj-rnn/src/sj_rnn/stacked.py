@@ -146,7 +146,7 @@ class SpikingRNNBase(nn.Module):
             x = x.transpose(0, 1)
         dtype = autocast_dtype(x)
         y = x if dtype is None else x.to(dtype)
-        check_dtype(y, getattr(self.cells[0], "linear_ih", None))
+        check_dtype(y, self.cells[0])
         first = self._first_states(y, states, dtype)
         mask = lengths_mask(lengths, y)
         if mask is not None:
