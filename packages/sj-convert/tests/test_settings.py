@@ -7,7 +7,7 @@ import torch
 from convert_zoo import ZOO, mean_output, randomised
 from torch import nn
 
-from sj_convert import Converter, VoltageScaler
+from sj_convert import Converter, VoltageScaler, accuracy_over_time
 from sj_core import functional
 
 
@@ -123,6 +123,26 @@ def test_a_channel_that_hardly_fires_stands_half_precision():
     y = mean_output(snn, x.half(), 8)
     assert torch.equal(y[:, 0], torch.tensor([1.0, 0.5], dtype=torch.half))
     assert not y[:, 1:].any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"fused": False}, {"neuron": "signed"}, {"max_pool": "gate"}, {"mode": "99%"}],
+)
+def test_a_default_device_changes_nothing(settings, images):
+    # 'meta' holds no data: whatever were made there would fail.
+    ann, labels = randomised(ZOO["vgg-max"]()), torch.arange(12) % 10
+
+    def outcome():
+        snn = Converter.recommended([images], T=4, **settings)(ann)
+        y = mean_output(snn, images, 4)
+        return y, accuracy_over_time(snn, [(images, labels)], 4)
+
+    wanted = outcome()
+    with torch.device("meta"):
+        found = outcome()
+    assert torch.equal(found[0], wanted[0])
+    assert found[1] == wanted[1]
 
 
 def test_loaders_without_data():

@@ -30,6 +30,15 @@ def test_lengths_out_of_range_or_of_another_kind():
         lengths_mask(torch.ones(2, 1, dtype=torch.long), x)
 
 
+def test_lengths_are_looked_at_under_any_default_device():
+    x = torch.zeros(3, 2, 5)
+    wanted = lengths_mask([1, 3], x)
+    with torch.device("meta"):
+        assert torch.equal(lengths_mask([1, 3], x), wanted)
+        with pytest.raises(ValueError, match="must lie between"):
+            lengths_mask([1, 4], x)
+
+
 def test_autocast_leaves_float64():
     x = torch.zeros(1)
     assert autocast_dtype(x) is None

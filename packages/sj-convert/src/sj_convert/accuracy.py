@@ -43,7 +43,7 @@ def accuracy_over_time(snn: nn.Module, loader: Iterable[Any], T: int) -> list[fl
     device = device_of(snn)
     names, needed = input_names(snn)
     training = {module: module.training for module in snn.modules()}
-    right = torch.zeros(T, dtype=torch.int64)
+    right = torch.zeros(T, dtype=torch.int64, device="cpu")
     count = 0
     snn.eval()
     try:

@@ -139,8 +139,9 @@ def mse_threshold(histogram: Histogram, T: int, most: int = 1, candidates: int =
 
     best = torch.zeros_like(top)
     spread = 1.5 / candidates
-    for fractions in (torch.arange(1, candidates + 1) * spread, torch.linspace(-1, 1, 33) * spread):
-        tried = [(best + f).clamp(min=spread / 8) for f in fractions.tolist()]
+    grid = [(i + 1) * spread for i in range(candidates)]
+    for fractions in (grid, [(i / 16 - 1) * spread for i in range(33)]):
+        tried = [(best + f).clamp(min=spread / 8) for f in fractions]
         errors = torch.cat([error(fraction * safe) for fraction in tried], 1)
         best = torch.cat(tried, 1).gather(1, errors.argmin(1, keepdim=True))
     return (best * top).squeeze(1)

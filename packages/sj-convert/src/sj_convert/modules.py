@@ -220,7 +220,9 @@ class VoltageScaler(nn.Module, StepModule):
     def __init__(self, scale: float | Tensor = 1.0, *, step_mode: str = "s") -> None:
         super().__init__()
         self.step_mode = step_mode
-        value = torch.as_tensor(scale).detach().clone()
+        # Not `as_tensor` of a tensor, which moves it to a default device.
+        given = scale if isinstance(scale, Tensor) else torch.tensor(scale)
+        value = given.detach().clone()
         if value.dim() > 1 or value.numel() == 0:
             raise ValueError(
                 f"`scale` (of shape {tuple(value.shape)}) must be a number or a vector with one "

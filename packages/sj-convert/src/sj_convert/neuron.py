@@ -54,7 +54,9 @@ class ScaledIFNode(StartedNode):
         super().__init__(
             v_reset=None, step_mode=step_mode, backend=backend, store_v_seq=store_v_seq
         )
-        theta = torch.as_tensor(v_threshold).detach().clone()
+        # Not `as_tensor` of a tensor, which moves it to a default device.
+        given = v_threshold if isinstance(v_threshold, Tensor) else torch.tensor(v_threshold)
+        theta = given.detach().clone()
         theta = theta if theta.is_floating_point() else theta.float()
         if theta.dim() > 1 or theta.numel() == 0 or not bool((theta > 0).all()):
             raise ValueError(

@@ -25,9 +25,10 @@ def set_hooks(gm: fx.GraphModule, *, channel_wise: bool, **settings: Any) -> fx.
             continue
         meta = node.meta.get("tensor_meta")
         by_channel = channel_wise and (meta is None or len(meta.shape) > 1)
-        hook = VoltageHook(channel_wise=by_channel, **settings)
+        with torch.device(device_of(gm)):
+            hook = VoltageHook(channel_wise=by_channel, **settings)
         path = str(node.target).rpartition(".")[0] + ".hook"
-        put(gm, path, hook.to(device_of(gm)))
+        put(gm, path, hook)
         with gm.graph.inserting_after(node):
             hooked = gm.graph.call_module(path, (node,))
         hooked.meta = dict(node.meta)

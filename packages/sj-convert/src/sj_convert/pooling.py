@@ -92,7 +92,8 @@ class RunningMaxPool(_PoolOverTime):
             pooled = self.pool(total.add_(x))
             if t == 0:
                 y = _empty_sequence(pooled, x_seq.shape[0], x_seq.dtype)
-            torch.sub(pooled, torch.as_tensor(self.pooled).to(pooled), out=y[t])
+            before = torch.as_tensor(self.pooled, dtype=pooled.dtype, device=pooled.device)
+            torch.sub(pooled, before, out=y[t])
             self.pooled = pooled
         self.total = total
         return y

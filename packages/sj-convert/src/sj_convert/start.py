@@ -30,7 +30,9 @@ class StartedNode(BaseNode):
     @property
     def v_start(self) -> Tensor:
         """Initial voltage: a number, or one per channel."""
-        start = torch.as_tensor(self.v_init * self.v_threshold)
+        start = self.v_init * self.v_threshold
+        if not isinstance(start, Tensor):
+            start = torch.tensor(start, device="cpu")  # without axes, it fits any device
         return start if self.v_shift is None else start.to(self.v_shift) + self.v_shift
 
     @property

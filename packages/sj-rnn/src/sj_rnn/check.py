@@ -127,7 +127,9 @@ def lengths_mask(lengths: Any, x: Tensor) -> Tensor | None:
     if lengths is None:
         return None
     steps, batch = x.shape[:2]
-    values = torch.as_tensor(lengths)
+    values = lengths
+    if not isinstance(lengths, Tensor):
+        values = torch.as_tensor(lengths, device="cpu")  # whatever the default: they are looked at
     if not values.numel():
         values = values.long()  # an empty list has no integers in it
     if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
