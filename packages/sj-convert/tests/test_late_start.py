@@ -125,3 +125,18 @@ def test_late_neuron_between_scalers_by_hand(backend):
     y = node(torch.full((3, 1, 2), 0.4))
     assert y[:, 0].tolist() == [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
     torch.testing.assert_close(node.v, torch.tensor([[0.45, 0.7]]))
+
+
+@pytest.mark.parametrize("shift", [None, torch.tensor([0.0, -0.25, -1.5])])
+def test_late_node_runs_in_the_kernels(shift):
+    """A start of its own is no other dynamics: the same steps on both backends."""
+    pytest.importorskip("sj_kernels")
+    x = torch.randn(6, 5, 3, generator=torch.Generator().manual_seed(0))
+    spikes = []
+    for backend in ("native", "torch"):
+        node = LateIFNode(v_init=0.5, step_mode="m")
+        node.v_shift, node.backend = shift, backend
+        assert node.resolve_backend(x) == backend
+        spikes.append(node(x))
+    assert spikes[0].count_nonzero() > 0
+    assert torch.equal(*spikes)
