@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -43,6 +44,19 @@ def test_eval_prints_what_the_weights_give(run, capsys):
     assert results["test_accuracy"] == fitted["test_accuracy"]
     assert results["test_accuracy"] == pytest.approx(results["accuracy_over_time"][-1])
     assert list(results["firing_rates"]) == ["1 linear", "2 linear"]
+
+
+def test_a_folder_that_cannot_be_written_costs_a_warning_alone(run, capsys, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("eval.json"))
+    # Neither the owner's rights nor a superuser's can put a file in place of a folder.
+    (folder / "eval.json").mkdir()
+    assert main(["eval", str(folder)]) == 0
+    said = capsys.readouterr()
+    assert said.out.count("%") == 5  # in total, and after each of four steps
+    start = f"sj-train eval: warning: `{folder / 'eval.json'}` cannot be written ("
+    assert said.err.startswith(start)
+    assert said.err.count("\n") == 1
 
 
 def test_the_rate_of_the_network_is_that_of_its_layers(run):

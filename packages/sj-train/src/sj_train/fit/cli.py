@@ -46,7 +46,11 @@ def build_parser() -> Parser:
     runs.add_argument("--resume", metavar="RUN", help="go on with a run from its last checkpoint")
     runs.add_argument("--no-progress", action="store_true", help="no progress bar")
     evaluate = commands.add_parser(
-        "eval", help="test a run again", description="Accuracy of a run's best checkpoint."
+        "eval",
+        help="test a run again",
+        description="Test the best checkpoint of a run: accuracy in total and after each time step,"
+        " firing rate of each layer. The figures are also kept in RUN/eval.json; where nothing can"
+        " be written there, a warning says so and the exit status is 0 all the same.",
     )
     evaluate.add_argument("run", metavar="RUN", help="run folder")
     evaluate.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps")
@@ -196,12 +200,15 @@ def run_eval(args: argparse.Namespace) -> int:
     """`sj-train eval RUN`."""
     from sj_train.fit import evaluate, run as runs
 
+    folder = _run_folder("run", args.run)
     try:
-        results = evaluate.evaluate(_run_folder("run", args.run), args.device)
+        results = evaluate.evaluate(folder, args.device)
     except runs.Interrupted as stop:
         last_words("")
         return _complain("sj-train eval", "interrupted.", stop.code)
-    print(evaluate.report(results))
+    print(evaluate.report(results), flush=True)
+    if complaint := evaluate.keep(results, folder):
+        print(f"sj-train eval: warning: {complaint}", file=sys.stderr)
     return 0
 
 

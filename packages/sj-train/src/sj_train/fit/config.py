@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import operator
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sj_train.fit.errors import ConfigError, RunError
+from sj_train.fit.history import write_json
 
 ONLINE = ("ottt", "sltt", "fptt")
 METHODS = ("bptt", "tet", *ONLINE)
@@ -148,9 +148,7 @@ class FitConfig:
 
     def save(self, path: Path) -> None:
         """Writes the settings as JSON, to a temporary file that is renamed."""
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
-        os.replace(temporary, path)
+        write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: Path) -> FitConfig:

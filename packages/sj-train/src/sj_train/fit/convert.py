@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from sj_train.fit.data import FitData
 from sj_train.fit.errors import ConfigError, require
 from sj_train.fit.evaluate import evaluate
 from sj_train.fit.figure import curve_of_conversion
+from sj_train.fit.history import write_json
 from sj_train.fit.models import build_twin
 from sj_train.fit.module import SpikingClassifier
 from sj_train.fit.run import build, fit, test
@@ -88,7 +88,7 @@ def convert(
         "accuracy_over_time": accuracy,
         "trained_accuracy_over_time": own["accuracy_over_time"],
     }
-    (run / "convert.json").write_text(json.dumps(results, indent=2) + "\n")
+    write_json(run / "convert.json", results)
     title = f"{data.splits.name}: {config.model} converted, {config.neuron} trained directly"
     curve_of_conversion(results, title, run / "convert.png")
     return results

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from sj_train.fit.checkpoint import BEST, FOLDER, load_weights, read_checkpoint
 from sj_train.fit.config import FitConfig
 from sj_train.fit.data import FitData
+from sj_train.fit.history import write_json
 from sj_train.fit.module import SpikingClassifier
 from sj_train.fit.run import test
 from sj_train.fit.spikes import layer_titles, record_spikes
@@ -44,7 +44,6 @@ def evaluate(run: Path, device: str | None = None) -> dict[str, Any]:
     over_time, rates = _over_time(module, data)
     results |= {"accuracy_over_time": over_time, "firing_rates": rates}
     del results["epochs"]
-    (run / "eval.json").write_text(json.dumps(results, indent=2) + "\n")
     return results
 
 
@@ -68,6 +67,16 @@ def _over_time(module: SpikingClassifier, data: FitData) -> tuple[list[float], d
     titles = layer_titles(module.net)
     rates = {titles[name]: fired / max(1.0, size) for name, (fired, size) in spikes.items()}
     return (right / total).tolist(), rates
+
+
+def keep(results: dict[str, Any], run: Path) -> str:
+    """Writes `RUN/eval.json`; what is wrong where it cannot, as on a run that one may only read."""
+    path = run / "eval.json"
+    try:
+        write_json(path, results)
+    except OSError as error:
+        return f"`{path}` cannot be written ({error.strerror or error})."
+    return ""
 
 
 def report(results: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from sj_train.fit.config import FitConfig
 from sj_train.fit.data import FitData
 from sj_train.fit.errors import ConfigError, RunError
 from sj_train.fit.figure import draw_run
+from sj_train.fit.history import write_json
 from sj_train.fit.module import SpikingClassifier
 from sj_train.fit.stop import Interrupted as Interrupted, interruptible
 from sj_train.fit.trainer import make_trainer
@@ -118,7 +118,7 @@ def fit(
         os.environ.pop(RUN_VARIABLE, None)
     results = {**test(trainer, module, data, run), "seconds": round(seconds, 2)}
     if trainer.is_global_zero:
-        (run / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        write_json(run / "results.json", results)
         if picture:
             draw_run(module, data, results, run / "figure.png")
     return results
