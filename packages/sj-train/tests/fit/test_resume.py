@@ -172,6 +172,17 @@ def test_a_number_of_epochs_given_anew_is_kept(tmp_path, uninterrupted):
     assert last(run)["history"][-1]["epoch"] == 5
 
 
+def test_a_failed_start_changes_no_setting(tmp_path, uninterrupted, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    dataclasses.replace(FitConfig.load(run / "config.json"), width=6).save(run / "config.json")
+    before = (run / "config.json").read_text()
+    argv = ["fit", "--resume", str(run), "--epochs", "9", "--workers", "1", "--no-progress"]
+    assert main(argv) == 2
+    assert "does not fit the settings of its run" in capsys.readouterr().err
+    assert (run / "config.json").read_text() == before
+
+
 def test_a_checkpoint_of_another_network_is_named(tmp_path, uninterrupted, capsys):
     run = tmp_path / "run"
     shutil.copytree(uninterrupted, run)

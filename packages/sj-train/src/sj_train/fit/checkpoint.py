@@ -119,7 +119,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class RunCheckpoint(Checkpoint):
     """After every epoch: metrics.csv, and the last, the one before and the best checkpoint.
 
-    Best is the highest accuracy on the validation data, then the lowest loss there.
+    Best is the highest accuracy on the validation data, then the lowest loss there. The settings
+    are written where training begins, so that a run that is resumed keeps those given anew, and a
+    start that fails changes none.
     """
 
     def __init__(self, run: Path) -> None:
@@ -129,6 +131,10 @@ class RunCheckpoint(Checkpoint):
     def path(self, name: str) -> Path:
         """Where the checkpoint `name` of this run is."""
         return self.run / FOLDER / name
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            pl_module.config.save(self.run / "config.json")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         row = pl_module.history[-1]

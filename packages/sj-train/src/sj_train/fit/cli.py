@@ -174,9 +174,6 @@ def run_fit(args: argparse.Namespace) -> int:
     module, data = runs.build(config)
     if args.resume is None:
         run = runs.new_run(config, args.output)
-    elif values:
-        # So that the next one to resume it has them too.
-        config.save(run / "config.json")
     cure = _go_on("sj-train fit --resume", run)
     try:
         results = runs.fit(
