@@ -73,6 +73,7 @@ def test_classes_of_any_integer_dtype(dtype):
         (lambda: firing_rate_loss(torch.zeros(3), 0.1, 0.4), "[T, N, *]"),
         (lambda: firing_rate_loss(torch.zeros(0, 2), 0.1, 0.4), "one time step"),
         (lambda: firing_rate_loss(torch.zeros(2, 0), 0.1, 0.4), "one sample"),
+        (lambda: firing_rate_loss(torch.zeros(2, 3, 0), 0.1, 0.4), "leave out a layer"),
         (lambda: spike_count_cross_entropy(torch.zeros(3, 2), torch.zeros(2)), "[T, N, C, *]"),
         (lambda: spike_count_cross_entropy(torch.zeros(3, 2, 4), torch.zeros(3)), "`target`"),
         (lambda: spike_count_cross_entropy(torch.zeros(3, 2, 4), torch.zeros(2)), "as integers"),

@@ -129,6 +129,37 @@ def test_silent_trains_are_similar_to_none(loss):
     assert spikes.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("d", [0.5, 1 / 3, 0.0, 1.0, 1.5])
+def test_silent_trains_have_finite_gradients_under_every_root(d):
+    torch.manual_seed(6)
+    x = torch.rand(4, 5, dtype=torch.float64)
+    x[1] = 0.0
+    x.requires_grad_()
+    weight = torch.rand(4, 4, dtype=torch.float64)
+    (kernel_dot_product(x, x, "polynomial", d) * weight).sum().backward()
+    # d/dx_i of sum_jk w_jk (x_j . x_k)^d over the pairs whose product is not 0
+    value, want = x.detach(), torch.zeros(4, 5, dtype=torch.float64)
+    for j in range(4):
+        for k in range(4):
+            if d == 1 or (dot := float(value[j] @ value[k])) > 0:
+                slope = weight[j, k] * (1.0 if d == 1 else d * dot ** (d - 1))
+                want[j] += slope * value[k]
+                want[k] += slope * value[j]
+    torch.testing.assert_close(x.grad, want, rtol=1e-12, atol=0)
+    loss = spike_similar_loss(x.unsqueeze(2), torch.eye(4), "polynomial", "mse", d)
+    assert torch.autograd.grad(loss, x)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("kernel", "arg"), [("polynomial", 1.5), ("sigmoid", 0.003)])
+def test_half_precision_rounds_the_kernel_alone(dtype, kernel, arg):
+    # 1 027 common spikes, which bfloat16 would round to 1 024 before the power is taken.
+    x = torch.ones(1, 1027)
+    want = kernel_dot_product(x.double(), x.double(), kernel, arg)
+    got = kernel_dot_product(x.to(dtype), x.to(dtype), kernel, arg)
+    assert torch.equal(got, want.to(dtype))
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
 def test_linear_similarity_does_not_depend_on_scale(scale):
     torch.manual_seed(2)

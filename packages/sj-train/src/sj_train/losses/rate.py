@@ -23,7 +23,7 @@ def firing_rate_loss(spikes: Tensor, low: float, high: float) -> Tensor:
         A scalar.
 
     Raises:
-        ValueError: `low` above `high`, no time step or no sample.
+        ValueError: `low` above `high`; no time step, no sample or no neuron.
 
     Example:
         >>> import torch
@@ -32,8 +32,12 @@ def firing_rate_loss(spikes: Tensor, low: float, high: float) -> Tensor:
         tensor(0.1300)
     """
     check_sequence("spikes", spikes, "[T, N, *]", 2)
-    if spikes.shape[1] == 0:
-        raise ValueError(f"`spikes` (shape {tuple(spikes.shape)}) must hold at least one sample.")
+    if spikes.numel() == 0:
+        lacking = "sample" if spikes.shape[1] == 0 else "neuron"
+        raise ValueError(
+            f"`spikes` (shape {tuple(spikes.shape)}) must hold at least one {lacking}; "
+            f"leave out a {'batch' if lacking == 'sample' else 'layer'} without any."
+        )
     if not low <= high:
         raise ValueError(f"`low` (={low}) must not be greater than `high` (={high}).")
     rate = as_floating(spikes).mean(dim=(0, 1))

@@ -31,7 +31,8 @@ def kernel_dot_product(x: Tensor, y: Tensor, kernel: str = "linear", *args: floa
     ==============  ==============================================  ============
 
     The gaussian kernel takes the distance from the differences themselves, so that rounding never
-    lifts it above 1 and equal rows give exactly 1.
+    lifts it above 1 and equal rows give exactly 1. A polynomial of `d` < 1 has an infinite slope
+    where the product is 0, as for a silent train; no gradient is passed there.
 
     Args:
         x: `[N, M]`; bool and integer spikes are taken as numbers.
@@ -71,12 +72,19 @@ def kernel_dot_product(x: Tensor, y: Tensor, kernel: str = "linear", *args: floa
         if not sigma > 0:
             raise ValueError(f"`sigma` (={sigma}) must be greater than 0.")
         return torch.exp(_squared_distance(x, y) / (-2.0 * sigma * sigma)).to(dtype)
-    dot = x @ y.t()
-    if kernel == "polynomial":
-        return dot.pow(args[0])
-    if kernel == "sigmoid":
-        return torch.sigmoid(args[0] * dot)
-    return dot
+    if kernel == "linear":
+        return x @ y.t()
+    dot = widen(x) @ widen(y).t()
+    power = kernel == "polynomial"
+    return (_power(dot, args[0]) if power else torch.sigmoid(args[0] * dot)).to(dtype)
+
+
+def _power(dot: Tensor, d: float) -> Tensor:
+    if d >= 1:
+        return dot.pow(d)
+    # The slope at 0 is infinite, and NaN after the product with a silent train.
+    zero = dot == 0
+    return torch.where(zero, dot.detach().pow(d), torch.where(zero, 1.0, dot).pow(d))
 
 
 def _squared_distance(x: Tensor, y: Tensor) -> Tensor:
