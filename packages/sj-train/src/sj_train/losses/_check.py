@@ -23,6 +23,15 @@ def widen(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def narrow(loss: Tensor, *inputs: Tensor) -> Tensor:
+    """Round a loss to the dtype of what it is of, but leave it wide under autocast."""
+    # There torch's own losses are float32, and a scaled gradient would overflow in float16.
+    if torch.is_autocast_enabled(loss.device.type):
+        return loss
+    dtypes = [as_floating(x[:0]).dtype for x in inputs]
+    return loss.to(torch.promote_types(dtypes[0], dtypes[-1]))
+
+
 def class_target(x: Tensor, target: Tensor) -> Tensor:
     """Return class indices `[N, *]` as int64, or probabilities `[N, C, *]`; else `ValueError`."""
     classes = (x.shape[0], *x.shape[2:])

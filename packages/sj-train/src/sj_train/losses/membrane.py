@@ -1,9 +1,10 @@
 """Loss on membrane potentials."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sj_train.losses._check import as_floating, check_sequence
+from sj_train.losses._check import check_sequence, narrow, widen
 
 
 def membrane_mse(
@@ -34,7 +35,6 @@ def membrane_mse(
         >>> membrane_mse(v_seq, torch.tensor([0]))
         tensor(0.3750)
     """
-    v_seq = as_floating(v_seq)
     if target.is_floating_point():
         check_sequence("v_seq", v_seq, "[T, N, *]", 2)
         if target.shape not in (v_seq.shape, v_seq.shape[1:]):
@@ -42,7 +42,8 @@ def membrane_mse(
                 f"`target` (shape {tuple(target.shape)}) must have the shape "
                 f"{tuple(v_seq.shape)} or {tuple(v_seq.shape[1:])}."
             )
-        return F.mse_loss(v_seq, target.expand_as(v_seq))
+        loss = F.mse_loss(widen(v_seq), widen(target).expand_as(v_seq))
+        return narrow(loss, v_seq, target)
     check_sequence("v_seq", v_seq, "[T, N, C, *]", 3)
     classes = (v_seq.shape[1], *v_seq.shape[3:])
     if tuple(target.shape) != classes:
@@ -50,11 +51,14 @@ def membrane_mse(
             f"`target` (shape {tuple(target.shape)}) must hold class indices of shape {classes}."
         )
     n = v_seq.shape[2]
-    if target.numel() and not 0 <= int(target.min()) <= int(target.max()) < n:
+    # What is in a tensor is not known while compiling.
+    known = target.numel() > 0 and not torch.compiler.is_compiling()
+    if known and not 0 <= int(target.min()) <= int(target.max()) < n:
         raise ValueError(
             f"`target` (from {int(target.min())} to {int(target.max())}) must hold class indices "
             f"from 0 to {n - 1}."
         )
-    wanted = v_seq.new_full(v_seq.shape[1:], off_target)
+    v = widen(v_seq)
+    wanted = v.new_full(v.shape[1:], off_target)
     wanted.scatter_(1, target.long().unsqueeze(1), on_target)
-    return F.mse_loss(v_seq, wanted.expand_as(v_seq))
+    return narrow(F.mse_loss(v, wanted.expand_as(v)), v_seq)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sj_train.losses._check import as_floating, check_sequence, class_target, widen
+from sj_train.losses._check import check_sequence, class_target, narrow, widen
 
 
 def firing_rate_loss(spikes: Tensor, low: float, high: float) -> Tensor:
@@ -40,8 +40,9 @@ def firing_rate_loss(spikes: Tensor, low: float, high: float) -> Tensor:
         )
     if not low <= high:
         raise ValueError(f"`low` (={low}) must not be greater than `high` (={high}).")
-    rate = as_floating(spikes).mean(dim=(0, 1))
-    return (torch.relu(low - rate).square() + torch.relu(rate - high).square()).mean()
+    rate = spikes.mean(dim=(0, 1), dtype=widen(spikes[:0]).dtype)
+    penalty = torch.relu(low - rate).square() + torch.relu(rate - high).square()
+    return narrow(penalty.mean(), spikes)
 
 
 def spike_count_cross_entropy(spikes: Tensor, target: Tensor) -> Tensor:
@@ -71,4 +72,4 @@ def spike_count_cross_entropy(spikes: Tensor, target: Tensor) -> Tensor:
     count = widen(spikes).sum(dim=0)
     if target.is_floating_point():
         target = target.to(count.dtype)
-    return F.cross_entropy(count, target).to(as_floating(spikes[:0]).dtype)
+    return narrow(F.cross_entropy(count, target), spikes)

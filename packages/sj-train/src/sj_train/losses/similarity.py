@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sj_train.losses._check import as_floating, widen
+from sj_train.losses._check import as_floating, narrow, widen
 
 _ARGUMENT = {"polynomial": "d", "sigmoid": "alpha", "gaussian": "sigma"}
 _KERNELS = ("linear", *_ARGUMENT)
@@ -163,9 +163,7 @@ def spike_similar_loss(
         )
     # Under autocast the counts would be rounded to half precision and 'bce' refused.
     with torch.autocast(spikes.device.type, enabled=False):
-        x = as_floating(spikes).flatten(1)
-        dtype = x.dtype
-        x = x.to(torch.promote_types(dtype, torch.float32))
+        x = widen(spikes).flatten(1)
         if kernel_type == "linear":
             predicted = _cosine(x)
         else:
@@ -174,4 +172,5 @@ def spike_similar_loss(
             predicted = predicted.clamp(0.0, 1.0)
         shared = (labels != 0).to(x.dtype)
         true = (shared @ shared.t() > 0).to(x.dtype)
-        return _LOSSES[loss_type](predicted, true).to(dtype)
+        loss = _LOSSES[loss_type](predicted, true)
+    return narrow(loss, spikes)

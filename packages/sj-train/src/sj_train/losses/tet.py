@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sj_train.losses._check import as_floating, check_sequence, class_target
+from sj_train.losses._check import check_sequence, class_target, narrow, widen
 
 
 def temporal_efficient_training_cross_entropy(x_seq: Tensor, target: Tensor) -> Tensor:
@@ -33,11 +33,17 @@ def temporal_efficient_training_cross_entropy(x_seq: Tensor, target: Tensor) -> 
         >>> temporal_efficient_training_cross_entropy(x_seq, torch.tensor([3, 7]))
         tensor(2.3026)
     """
+    return narrow(_mean_cross_entropy(x_seq, target), x_seq)
+
+
+def _mean_cross_entropy(x_seq: Tensor, target: Tensor) -> Tensor:
     check_sequence("x_seq", x_seq, "[T, N, C, *]", 3)
     target = class_target(x_seq[0], target)
-    x_seq = as_floating(x_seq)
+    if target.is_floating_point():
+        target = widen(target)
     repeated = target.unsqueeze(0).expand(x_seq.shape[0], *target.shape)
-    return F.cross_entropy(x_seq.flatten(0, 1), repeated.flatten(0, 1))
+    # In half precision the sum over steps and samples is infinite before it becomes a mean.
+    return F.cross_entropy(widen(x_seq).flatten(0, 1), repeated.flatten(0, 1))
 
 
 class TETLoss(nn.Module):
@@ -76,9 +82,9 @@ class TETLoss(nn.Module):
 
     def forward(self, x_seq: Tensor, target: Tensor) -> Tensor:
         """Return the loss of `x_seq` `[T, N, C, *]` against `target` `[N, *]`."""
-        cross_entropy = temporal_efficient_training_cross_entropy(x_seq, target)
-        spread = (as_floating(x_seq) - self.phi).square().mean()
-        return (1.0 - self.lambda_) * cross_entropy + self.lambda_ * spread
+        cross_entropy = _mean_cross_entropy(x_seq, target)
+        spread = (widen(x_seq) - self.phi).square().mean()
+        return narrow((1.0 - self.lambda_) * cross_entropy + self.lambda_ * spread, x_seq)
 
     def extra_repr(self) -> str:
         """Give every setting."""

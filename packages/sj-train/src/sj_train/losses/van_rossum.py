@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from sj_train.losses._check import as_floating, check_sequence, widen
+from sj_train.losses._check import check_sequence, narrow, widen
 
 
 def van_rossum_distance(spikes: Tensor, target: Tensor, tau: float) -> Tensor:
@@ -55,5 +55,4 @@ def van_rossum_distance(spikes: Tensor, target: Tensor, tau: float) -> Tensor:
     for step in difference.unbind(0):
         trace = trace * decay + step
         total = total + trace.square().mean()
-    dtype = torch.promote_types(*(as_floating(x[:0]).dtype for x in (spikes, target)))
-    return (total / tau).to(dtype)
+    return narrow(total / tau, spikes, target)
