@@ -138,6 +138,45 @@ def test_where_asking_is_no_help_the_process_is_ended(then):
     assert process.stderr.split("\n") == ["Others ended.", "Stopped.", ""]
 
 
+# The main thread takes a lock twice in C, and so comes to no bytecode where a handler could run.
+BLOCKED = """
+import ctypes
+threading.Timer(0.2, strike).start()
+library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(256)
+library.pthread_mutex_lock(mutex)
+library.pthread_mutex_lock(mutex)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="calls glibc")
+@pytest.mark.parametrize("asks", [True, False])
+def test_it_is_heard_while_the_main_thread_waits_in_c(asks):
+    listening = ASKED[: ASKED.index("with")]
+    with_asking = "with _interrupt.asking(lambda: os.write(2, b'Others ended.')):"
+    body = textwrap.indent(BLOCKED, "    ")
+    process = ended(listening + (with_asking if asks else "if True:") + body)
+    assert process.returncode == 130
+    assert process.stderr.split("\n") == ["Others ended." if asks else "", "Stopped.", ""]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_one_that_strikes_a_forked_worker_alone_is_not_heard():
+    process = ended(
+        ASKED[: ASKED.index("with")]
+        + """
+worker = os.fork()
+if worker == 0:
+    strike()
+    os._exit(7)
+with _interrupt.asking(print) as interrupt:
+    status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    time.sleep(1.5)
+    print(status, interrupt.heard)
+"""
+    )
+    assert (process.returncode, process.stdout) == (0, "7 False\n"), process.stderr
+
+
 def test_afterwards_it_ends_the_process_at_once():
     process = ended(ASKED + "strike()\nprint('too late')")
     assert process.returncode == 130

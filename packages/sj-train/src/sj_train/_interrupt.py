@@ -4,6 +4,10 @@ Python raises KeyboardInterrupt between any two bytecodes of the main thread: in
 writer's thread, where a lock is then never given back, or inside a destructor or the import of a C
 extension, which swallow it. So nothing is raised where it strikes: training is asked to stop before
 its next batch, and anything else ends with the process, for every file is whole or not there.
+
+Nor does Python run a handler while the main thread is in C, for as long as that waits for another
+process of a run: so a thread of its own hears the signal too, from the descriptor that C's handler
+writes its number to.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import atexit
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -39,6 +44,7 @@ class Listener:
         self.heard = False
         self.abandon: Callable[[], None] | None = None
         self._process = os.getpid()
+        self._leaving, self._leaver = _thread.allocate_lock(), 0
 
     def __call__(self, number: int, frame: object) -> None:
         if os.getpid() != self._process:
@@ -48,16 +54,22 @@ class Listener:
                 raise KeyboardInterrupt
             self.leave()
         self.heard = True
-        if self.owns_process:
-            # Not by `threading`, whose own locks the interrupted code may hold.
-            _thread.start_new_thread(self._lose_patience, ())
 
-    def _lose_patience(self) -> None:
-        time.sleep(PATIENCE)
+    def watch(self, signals: socket.socket) -> None:
+        """Ends the process where asking is no help: too late, once more, or nobody to ask."""
+        _next_interrupt(signals)
+        if self.abandon is not None:
+            _next_interrupt(signals, PATIENCE)
         self.leave()
 
     def leave(self) -> None:
-        """Ends the process here and now."""
+        """Ends the process here and now, from whichever thread is the first to say so."""
+        if not self._leaving.acquire(blocking=False):
+            # Nothing more is done meanwhile, unless this interrupts the very thread that leaves.
+            while self._leaver != _thread.get_ident():
+                time.sleep(0.1)
+            return
+        self._leaver = _thread.get_ident()
         if self.abandon is not None:
             with suppress(Exception):
                 self.abandon()
@@ -69,6 +81,15 @@ class Listener:
             if words and _takes_words(2):
                 os.write(2, f"\n{words}\n".encode())
         os._exit(self.status)
+
+
+def _next_interrupt(signals: socket.socket, patience: float | None = None) -> None:
+    # Other signals that Python handles come this way too.
+    until = None if patience is None else time.monotonic() + patience
+    while True:
+        left = None if until is None else max(0.0, until - time.monotonic())
+        if not select.select([signals], [], [], left)[0] or signal.SIGINT in signals.recv(64):
+            return
 
 
 def _takes_words(output: int) -> bool:
@@ -93,7 +114,24 @@ def listen() -> Listener:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _listener)
+        _have_watched(_listener)
     return _listener
+
+
+def _have_watched(listener: Listener) -> None:
+    signals, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
+    signal.set_wakeup_fd(wakeup.detach(), warn_on_full_buffer=False)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_hear_for_nobody)
+    # Not by `threading`, whose own locks the interrupted code may hold.
+    _thread.start_new_thread(listener.watch, (signals,))
+
+
+def _hear_for_nobody() -> None:
+    # A forked worker shares the descriptor, and what strikes it alone is none of the run's concern.
+    with suppress(ValueError):
+        signal.set_wakeup_fd(-1)
 
 
 def heard() -> bool:
