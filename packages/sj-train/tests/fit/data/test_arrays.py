@@ -82,6 +82,8 @@ def test_npz_shapes(tmp_path, shape, dtype, expected, temporal):
         ({"x": np.zeros((20, 4)), "y": np.full(20, -1)}, "from -1"),
         ({"x": np.full((20, 4), np.nan), "y": np.arange(20) % 2}, "finite"),
         ({"x": np.zeros((20, 4)), "y": np.arange(20) % 4}, "10 samples of every class"),
+        ({"x": np.zeros((20, 4)), "y": np.arange(20) % 2 * 10**12}, "10 samples of every class"),
+        ({"x": np.zeros((20, 0)), "y": np.arange(20) % 2}, "one value per sample .* \\[20, 0\\]"),
         ({"x": np.zeros((20, 3, 1, 2, 2)), "y": np.arange(20) % 2}, "has 3 time steps"),
         ({"x": np.full((20, 4), "a"), "y": np.arange(20) % 2}, "numbers in `x`"),
     ],

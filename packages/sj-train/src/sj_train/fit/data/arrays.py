@@ -140,6 +140,8 @@ def load_npz(path: Path, time_steps: int) -> DataSplits:
         raise bad(f"must hold whole class numbers from 0 in `y`, not from {y.min()}")
     if x.dtype.kind not in "biuf":
         raise bad(f"must hold numbers in `x`, not {x.dtype}")
+    if x.size == 0:
+        raise bad(f"must hold at least one value per sample in `x`, not {list(x.shape)}")
     scale = 255.0 if x.dtype == np.uint8 else 1.0
     data = torch.from_numpy(x.astype(np.float32)) / scale
     if not torch.isfinite(data).all():
@@ -147,9 +149,10 @@ def load_npz(path: Path, time_steps: int) -> DataSplits:
     temporal = data.ndim == 5
     if temporal and data.shape[1] != time_steps:
         raise bad(f"has {data.shape[1]} time steps per sample: set `--time-steps` to that")
-    labels = torch.from_numpy(y.astype(np.int64))
-    if (labels.bincount() < 10).any():
+    # A label by mistake may be larger than the memory is.
+    if y.max() >= len(y) or (np.bincount(y.astype(np.int64)) < 10).any():
         raise bad("must hold at least 10 samples of every class from 0 to the largest in `y`")
+    labels = torch.from_numpy(y.astype(np.int64))
     data = data.unsqueeze(1) if data.ndim == 3 else data
     classes = [str(c) for c in range(int(labels.max()) + 1)]
     return split_arrays(path.stem, data, labels, classes, temporal)
