@@ -42,6 +42,7 @@ def fail(capsys, *argv):
         (["fit", "--tau", "0.5"], ["`--tau` (=0.5)", "greater than 1"]),
         (["fit", "--neuron", "psn", "--method", "sltt"], ["`--neuron` (=psn)", "step by step"]),
         (["fit", "--data", ""], ["`--data` (=)", "digits"]),
+        (["fit", "--device", "cpu", "--precision", "16-mixed"], ["16-mixed", "bf16-mixed on"]),
         (["fit", "--output", ""], ["`--output` (=)", "name a folder"]),
         (["fit", "--output", "file/run"], ["`--output` (=file/run)", "Not a directory"]),
         (["fit", "--resume", ""], ["`--resume` (=)", "folder of a run"]),
@@ -65,6 +66,35 @@ def test_a_failed_start_leaves_no_run_folder(capsys, tmp_path, monkeypatch):
     fail(capsys, "fit", "--neuron", "foo")
     fail(capsys, "fit", "--data", "nowhere")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "cause"),
+    [
+        (["--sltt-k", "2"], "--method bptt"),
+        (["--tet-lambda", "0.1", "--method", "fptt"], "--method fptt"),
+        (["--fptt-alpha", "0.1", "--method", "tet"], "--method tet"),
+        (["--online", "--method", "fptt"], "--method fptt"),
+        (["--image-size", "16"], "--data digits"),
+        (["--tau", "3", "--neuron", "if"], "--neuron if"),
+        (["--tau", "3", "--neuron", "glif"], "--neuron glif"),
+        (["--v-reset", "none", "--neuron", "psn"], "--neuron psn"),
+    ],
+)
+def test_what_has_no_effect_is_said_so_and_the_run_goes_on(capsys, tmp_path, argv, cause):
+    settings = ["fit", "--model", "mlp", "--width", "4", "--time-steps", "2", "--epochs", "1"]
+    assert main([*settings, *argv, "--no-progress", "--output", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr()
+    warning = f"sj-train fit: warning: `{argv[0]}` has no effect with `{cause}`.\n"
+    assert said.err == warning
+    assert "test accuracy" in said.out
+
+
+def test_no_memory_is_one_line(capsys, tmp_path):
+    argv = ["fit", "--model", "mlp", "--time-steps", str(10**12), "--no-progress"]
+    assert main([*argv, "--output", str(tmp_path / "run")]) == 1
+    complaint = "out of memory: take a smaller `--batch-size`, `--time-steps` or `--width`."
+    assert capsys.readouterr().err == f"sj-train fit: error: {complaint}\n"
 
 
 def test_flags_are_the_fields_of_the_settings():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -6,6 +7,7 @@ import torch
 
 pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
 
+from sj_train.fit import FitConfig
 from sj_train.fit.checkpoint import read_checkpoint
 from sj_train.fit.cli import main
 from sj_train.fit.evaluate import load_run
@@ -64,6 +66,18 @@ def test_the_rate_of_the_network_is_that_of_its_layers(run):
     # Both layers have 32 neurons, so the mean over neurons is the mean over layers.
     rates = list(results["firing_rates"].values())
     assert results["firing_rate"] == pytest.approx(sum(rates) / 2, rel=1e-4)
+
+
+def test_a_run_of_a_gpus_precision_is_tested_on_the_cpu(run, capsys, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    config = FitConfig.load(folder / "config.json")
+    dataclasses.replace(config, precision="16-mixed").save(folder / "config.json")
+    assert main(["eval", str(run)]) == 0
+    wanted = capsys.readouterr()
+    assert main(["eval", str(folder), "--device", "cpu"]) == 0
+    assert capsys.readouterr() == wanted
+    assert wanted.err == ""
 
 
 def test_what_is_no_run_is_named(capsys, tmp_path):

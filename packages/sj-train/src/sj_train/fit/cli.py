@@ -1,118 +1,20 @@
-"""The command line of sj-train: parsing and messages; the work is done elsewhere."""
+"""The command line of sj-train: commands and messages; the work is done elsewhere."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sj_train._interrupt import INTERRUPTED, last_words
 from sj_train.fit.config import FitConfig
-from sj_train.fit.errors import ConfigError, RunError
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message.rstrip('.')}. See `{self.prog} --help`.\n")
-
-
-def build_parser() -> Parser:
-    """The parser of all subcommands; the flags of `fit` are the fields of `FitConfig`."""
-    parser = Parser(prog="sj-train", description="Train spiking neural networks.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    fit = commands.add_parser(
-        "fit",
-        help="train a spiking network",
-        description="Train a spiking network; the run folder gets the settings, metrics.csv, the"
-        " best and the last checkpoint and a figure.",
-        epilog="Example: sj-train fit --data digits --model cnn --neuron lif --time-steps 4"
-        " --method bptt --epochs 20",
-    )
-    add_settings(fit)
-    runs = fit.add_argument_group("run")
-    runs.add_argument(
-        "--output",
-        "--out",
-        metavar="RUN",
-        dest="output",
-        help="run folder (default: the next in runs/)",
-    )
-    runs.add_argument("--resume", metavar="RUN", help="go on with a run from its last checkpoint")
-    runs.add_argument("--no-progress", action="store_true", help="no progress bar")
-    evaluate = commands.add_parser(
-        "eval",
-        help="test a run again",
-        description="Test the best checkpoint of a run: accuracy in total and after each time step,"
-        " firing rate of each layer. The figures are also kept in RUN/eval.json; where nothing can"
-        " be written there, a warning says so and the exit status is 0 all the same.",
-    )
-    evaluate.add_argument("run", metavar="RUN", help="run folder")
-    evaluate.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps")
-    convert = commands.add_parser(
-        "convert",
-        help="convert an ANN twin of a run",
-        description="Train a network of ReLUs like the run's on the same data, convert it by"
-        " sj-convert, and compare accuracy at each time step.",
-    )
-    convert.add_argument("run", metavar="RUN", help="run folder")
-    convert.add_argument(
-        "--time-steps", type=int, default=8, metavar="N", help="time steps (default: 8)"
-    )
-    convert.add_argument("--no-progress", action="store_true", help="no progress bar")
-    commands.add_parser("info", help="versions, backends, instruction set, CUDA")
-    return parser
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for every field of `FitConfig`; only those given reach the result."""
-    groups: dict[str, Any] = {}
-    for spec in dataclasses.fields(FitConfig):
-        title = spec.metadata["group"]
-        if title not in groups:
-            groups[title] = parser.add_argument_group(title)
-        shown = f"{spec.metadata['help']} (default: {_show(spec.default)})".replace("%", "%%")
-        options: dict[str, Any] = {"help": shown, "default": argparse.SUPPRESS, "dest": spec.name}
-        if isinstance(spec.default, bool):
-            options["action"] = argparse.BooleanOptionalAction
-        else:
-            options["type"] = _converter(spec)
-            options["metavar"] = _metavar(spec)
-        groups[title].add_argument("--" + spec.name.replace("_", "-"), **options)
-
-
-def _show(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "auto" if value is None else str(value)
-
-
-def _kind(spec: dataclasses.Field[Any]) -> type:
-    kind: type = spec.metadata.get("type", type(spec.default))
-    return kind
-
-
-def _metavar(spec: dataclasses.Field[Any]) -> str:
-    if choices := spec.metadata.get("choices"):
-        return "{" + ",".join(choices) + "}"
-    return {int: "N", float: "X", str: "NAME"}[_kind(spec)]
-
-
-def _converter(spec: dataclasses.Field[Any]) -> Any:
-    kind = _kind(spec)
-
-    def convert(text: str) -> Any:
-        if "None" in str(spec.type) and text.lower() in ("none", "auto"):
-            return None
-        return kind(text)
-
-    convert.__name__ = {int: "whole number", float: "number", str: "text"}[kind]
-    return convert
+from sj_train.fit.errors import ConfigError, RunError, out_of_memory
+from sj_train.fit.parser import build_parser as build_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -131,6 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(command, str(error), 2)
     except (FloatingPointError, OSError) as error:
         return _complain(command, str(error), 1)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        cure = ": take a smaller `--batch-size`, `--time-steps` or `--width`"
+        return _complain(command, f"out of memory{cure if args.command == 'fit' else ''}.", 1)
     except KeyboardInterrupt:
         return _complain(command, "interrupted.", INTERRUPTED)
 
@@ -138,6 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _complain(command: str, message: str, status: int) -> int:
     print(f"{command}: error: {message}", file=sys.stderr)
     return status
+
+
+def _warn(command: str, message: str) -> None:
+    # The other processes of a run would say the same.
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"{command}: warning: {message}", file=sys.stderr)
 
 
 def _stopped(cure: str, stop: BaseException) -> int:
@@ -170,8 +83,11 @@ def run_fit(args: argparse.Namespace) -> int:
     else:
         config = FitConfig(**values)
     from sj_train.fit import run as runs
+    from sj_train.fit.unused import without_effect
 
     module, data = runs.build(config)
+    for sentence in without_effect(config, values):
+        _warn("sj-train fit", sentence)
     if args.resume is None:
         run = runs.new_run(config, args.output)
     cure = _go_on("sj-train fit --resume", run)
@@ -205,7 +121,7 @@ def run_eval(args: argparse.Namespace) -> int:
         return _complain("sj-train eval", "interrupted.", stop.code)
     print(evaluate.report(results), flush=True)
     if complaint := evaluate.keep(results, folder):
-        print(f"sj-train eval: warning: {complaint}", file=sys.stderr)
+        _warn("sj-train eval", complaint)
     return 0
 
 

@@ -20,7 +20,7 @@ from sj_train.fit.models import build_twin
 from sj_train.fit.module import SpikingClassifier
 from sj_train.fit.run import build, fit, test
 from sj_train.fit.spikes import RateMeter
-from sj_train.fit.trainer import make_trainer
+from sj_train.fit.trainer import make_trainer, precision_here
 
 
 class TwinClassifier(SpikingClassifier):
@@ -56,6 +56,7 @@ def twin_config(config: FitConfig) -> FitConfig:
         batch_size=None if config.batch_size is None else max(2, config.batch_size),
         devices=1,
         strategy="auto",
+        precision=precision_here(config),
         compile=False,
     )
 

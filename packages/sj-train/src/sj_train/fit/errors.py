@@ -35,6 +35,18 @@ class RunError(RuntimeError):
     """A run folder that is missing, damaged or in the way."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory, of whichever device, is too small.
+
+    Example:
+        >>> out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 8 GiB."))
+        True
+    """
+    # The CPU's allocator has no error of its own.
+    words = ("out of memory", "allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(part in str(error).lower() for part in words)
+
+
 def require(module: str, package: str, why: str) -> object:
     """Imports an optional module, or says which pip command brings it.
 

@@ -14,7 +14,7 @@ from sj_train.fit.history import write_json
 from sj_train.fit.module import SpikingClassifier
 from sj_train.fit.run import test
 from sj_train.fit.spikes import layer_titles, record_spikes
-from sj_train.fit.trainer import make_trainer
+from sj_train.fit.trainer import make_trainer, precision_here
 
 
 def load_run(run: Path, device: str | None = None) -> tuple[SpikingClassifier, FitData]:
@@ -39,6 +39,7 @@ def evaluate(run: Path, device: str | None = None) -> dict[str, Any]:
     module, data = load_run(run, device)
     config = module.config
     config.devices, config.strategy = 1, "auto"
+    config.precision = precision_here(config)
     trainer = make_trainer(config, run, progress=False, log=False)
     results = test(trainer, module, data, run)
     over_time, rates = _over_time(module, data)

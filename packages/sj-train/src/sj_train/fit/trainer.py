@@ -48,10 +48,15 @@ def make_trainer(config: FitConfig, run: Path, *, progress: bool = True, log: bo
     """A Trainer that writes its checkpoints into `run`.
 
     Raises:
-        ConfigError: the device is not there, or Lightning does not know the strategy.
+        ConfigError: the device is not there or lacks the precision, or Lightning does not know the
+            strategy.
     """
     quieten_lightning()
     device = accelerator(config)
+    if config.precision != precision_here(config):
+        # Lightning would take bfloat16 instead, and the records of the run would tell otherwise.
+        rule = "needs a GPU: take bf16-mixed on the CPU"
+        raise ConfigError("precision", config.precision, rule)
     bar = [EpochBar()] if progress else []
     try:
         return pl.Trainer(
@@ -94,6 +99,12 @@ def accelerator(config: FitConfig) -> str:
         found = ", ".join(name for name, there in available.items() if there)
         raise ConfigError("device", config.device, f"is not available here; there is {found}")
     return config.device
+
+
+def precision_here(config: FitConfig) -> str:
+    """The precision of a run where it is tested: weights are float32, only a GPU has 16-mixed."""
+    lacking = config.precision == "16-mixed" and accelerator(config) == "cpu"
+    return "32" if lacking else config.precision
 
 
 def tensorboard(run: Path) -> Any:
