@@ -61,6 +61,15 @@ def test_bad_arguments_give_one_line_and_status_2(capsys, tmp_path, monkeypatch,
         assert not list(tmp_path.rglob("*.ckpt"))
 
 
+def test_a_neuron_without_a_kernel_is_named(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("sj_kernels")
+    monkeypatch.chdir(tmp_path)
+    status, line = fail(capsys, "fit", "--backend", "native", "--neuron", "klif")
+    assert status == 2
+    assert line.startswith("sj-train fit: error: `--backend` (=native) cannot run KLIFNode: ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_start_leaves_no_run_folder(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fail(capsys, "fit", "--neuron", "foo")

@@ -113,7 +113,14 @@ def neuron_factory(config: FitConfig) -> NeuronFactory:
         values.pop("init_tau", None)
 
     def build() -> nn.Module:
-        return cls(**values, surrogate_function=surrogates[config.surrogate]())
+        try:
+            return cls(**values, surrogate_function=surrogates[config.surrogate]())
+        except ValueError as error:
+            if config.backend != "native":
+                raise
+            # The neuron tells what the kernels cannot do, and the cure.
+            reason = str(error).removeprefix("`backend` (='native') ").rstrip(".")
+            raise ConfigError("backend", config.backend, reason) from error
 
     return build
 
