@@ -1,5 +1,6 @@
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ pytest.importorskip("lightning", reason="needs the extra sj-train[fit]")
 
 from sj_core import functional, neuron
 from sj_train.fit import FitConfig, SpikingClassifier
-from sj_train.fit.module import lr_scale
+from sj_train.fit.module import _compiled_call, lr_scale
 
 
 def classifier(shape=(1, 8, 8), classes=10, **settings):
@@ -44,6 +45,30 @@ def test_many_steps_at_once_are_the_steps_one_by_one():
     functional.set_step_mode(net.net, "s")
     one_by_one = torch.stack([net.net(x) for _ in range(5)])
     torch.testing.assert_close(together, one_by_one)
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
+def test_the_whole_network_is_compiled_as_one_and_once(monkeypatch, model):
+    graphs = []
+
+    def backend(graph, example):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    _compiled_call.cache_clear()
+    net = classifier(model=model, width=2, time_steps=2, compile=True)
+    plain = classifier(model=model, width=2, time_steps=2)
+    for _ in range(3):
+        x = torch.rand(4, 1, 8, 8)
+        y, expected = net(x), plain(x)
+        y.sum().backward()
+        torch.testing.assert_close(y, expected)
+        # Between batches the counted spikes are taken.
+        torch.testing.assert_close(net.rates.take(), plain.rates.take())
+    assert len(graphs) == 1
+    assert list(net.state_dict()) == list(plain.state_dict())
+    _compiled_call.cache_clear()
 
 
 def test_settings_reach_the_neurons():

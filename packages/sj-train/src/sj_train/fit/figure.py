@@ -36,7 +36,7 @@ def draw_run(module: Any, data: FitData, results: dict[str, Any], path: Path) ->
     left, right = grid[0, 0].subgridspec(2, 1), grid[0, 1].subgridspec(2, 1, height_ratios=(2.6, 1))
     config, classes = module.config, data.splits.classes
     figure.suptitle(
-        f"{data.splits.name}: {config.model} of {config.neuron} neurons, T = {config.time_steps},"
+        f"{data.splits.name}: {module.kind()}, T = {config.time_steps},"
         f" {config.method}: {100 * results['test_accuracy']:.1f} % of the test samples right",
         fontsize=14,
         color=INK,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import lightning.pytorch as pl
@@ -57,17 +58,14 @@ class SpikingClassifier(pl.LightningModule):
         self.largest_shift = min(shape[-2:]) // 8 if self.config.augment and len(shape) == 3 else 0
         functional.set_step_mode(self.net, "m" if self.method.automatic else "s")
         self.rates = RateMeter(self.net)
-        if self.config.compile:
-            # In place, so that the names in checkpoints are the same with and without.
-            # A code per batch size: there are few, and symbolic sizes fail in some backends.
-            self.net.compile(dynamic=False)
         self.history: list[dict[str, float]] = []
         self.meter, self.val_meter, self.test_meter = EpochMeter(), EpochMeter(), EpochMeter()
         self.confusion = torch.zeros(classes, classes, dtype=torch.long)
 
     def kind(self) -> str:
         """What the network is, for people."""
-        return f"{self.config.model} of {self.config.neuron} neurons"
+        neuron = "spiking LSTM" if self.config.model == "rnn" else self.config.neuron
+        return f"{self.config.model} of {neuron} neurons"
 
     def encode(self, x: Tensor) -> Tensor:
         """The sequence `[T, N, *shape]` that the network sees for a batch."""
@@ -81,7 +79,7 @@ class SpikingClassifier(pl.LightningModule):
         functional.reset_net(self.net)
         if not self.automatic_optimization:
             return torch.stack([self.net(x) for x in x_seq])
-        y_seq: Tensor = self.net(x_seq)
+        y_seq: Tensor = (_compiled_call() if self.config.compile else _call)(self.net, x_seq)
         return y_seq
 
     def on_train_epoch_start(self) -> None:
@@ -185,6 +183,19 @@ class SpikingClassifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = [dict(row) for row in checkpoint["history"]]
         self.method.load_state_dict(checkpoint["method"])
+
+
+def _call(net: nn.Module, x_seq: Tensor) -> Tensor:
+    y_seq: Tensor = net(x_seq)
+    return y_seq
+
+
+@cache
+def _compiled_call() -> Any:
+    # `net.compile()` would compile the layers of an nn.Sequential one by one, up to the limit of
+    # recompilations; a compiled module would have other names in its checkpoints.
+    # A code per batch size: there are few, and symbolic sizes fail in some backends.
+    return torch.compile(_call, dynamic=False)
 
 
 def lr_scale(progress: float, warmup: float = 0.1) -> float:
