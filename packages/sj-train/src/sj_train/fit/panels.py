@@ -71,7 +71,7 @@ def _log_axis(ax: Any) -> None:
 
 def raster(ax: Any, layers: dict[str, Tensor], sample: Tensor) -> None:
     """Spikes of some neurons of each layer at each step, with the image they answer to."""
-    style(ax, f"Spikes for one test sample ({SHOWN_PER_LAYER} of the active neurons per layer)")
+    style(ax, f"Spikes for one test sample (up to {SHOWN_PER_LAYER} active neurons per layer)")
     base, ticks, steps = 0, [], 1
     colours = _palette(len(layers))
     for spikes, colour in zip(layers.values(), colours, strict=True):

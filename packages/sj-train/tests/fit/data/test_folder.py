@@ -38,6 +38,32 @@ def test_images_are_resized_when_asked(tmp_path):
     assert splits.train[0][0].shape == (3, 12, 12)
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_grey_images_of_16_bits_keep_their_shades(tmp_path, ending):
+    shades = np.linspace(0, 65535, 24).astype(np.uint16).reshape(4, 6)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            image.fromarray(shades).save(tmp_path / name / f"{number}.{ending}")
+    want = torch.from_numpy(shades.astype(np.float32) / 65535).expand(3, 4, 6)
+    x, _ = load_folder(tmp_path, 0).train[0]
+    torch.testing.assert_close(x, want, rtol=0, atol=1e-6)
+    # Every shade counts once in the mean, whatever the size.
+    x, _ = load_folder(tmp_path, 24).train[0]
+    assert x.shape == (3, 24, 24)
+    assert x.mean().item() == pytest.approx(want.mean().item(), abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_images_of_32_bits_are_refused(tmp_path, dtype):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            image.fromarray(np.ones((4, 6), dtype)).save(tmp_path / name / f"{number}.tif")
+    with pytest.raises(ConfigError, match=r"images of 8 or 16 bits; .* has 32"):
+        load_folder(tmp_path, 0)
+
+
 def test_too_few_classes_or_images_is_an_error(tmp_path):
     write(tmp_path / "a", 10)
     with pytest.raises(ConfigError, match="one sub-folder of images per class"):

@@ -18,7 +18,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 
 
 class ImageFolder(Dataset[tuple[Tensor, Tensor]]):
-    """Images read from disk when asked for, as float `[3, H, W]` in [0, 1]."""
+    """Images of 8 or 16 bits read from disk when asked for, as float `[3, H, W]` in [0, 1]."""
 
     def __init__(self, paths: Sequence[Path], labels: Tensor, size: tuple[int, int]) -> None:
         self.paths, self.labels, self.size = list(paths), labels, size
@@ -30,13 +30,25 @@ class ImageFolder(Dataset[tuple[Tensor, Tensor]]):
         pil: Any = require("PIL.Image", "pillow", "An image folder")
         try:
             with pil.open(self.paths[index]) as file:
-                image = file.convert("RGB")
+                image = _grey(pil, file) if _of_16_bits(file) else file.convert("RGB")
         except OSError as error:
             raise RunError(f"`{self.paths[index]}` cannot be read as an image: {error}.") from error
         if image.size != self.size:
             image = image.resize(self.size, pil.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(image, dtype=np.float32) / 255.0)
-        return pixels.permute(2, 0, 1), self.labels[index]
+        channels = pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels.expand(3, -1, -1)
+        return channels, self.labels[index]
+
+
+def _of_16_bits(image: Any) -> bool:
+    # Older releases of Pillow open a grey PNG of 16 bits as one of 32.
+    mode: str = image.mode
+    return mode.startswith("I;16") or (mode == "I" and image.format == "PNG")
+
+
+def _grey(pil: Any, image: Any) -> Any:
+    # Pillow itself would cut everything above 255 off.
+    return pil.fromarray(np.asarray(image).astype(np.float32) * (255.0 / 65535.0))
 
 
 def load_folder(root: Path, image_size: int) -> DataSplits:
@@ -44,7 +56,7 @@ def load_folder(root: Path, image_size: int) -> DataSplits:
 
     Raises:
         ConfigError: fewer than two classes, a class with fewer than ten images, a file that is no
-            image, or images of different sizes without `image_size`.
+            image of 8 or 16 bits, or images of different sizes without `image_size`.
     """
     pil: Any = require("PIL.Image", "pillow", "An image folder")
     classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -76,9 +88,13 @@ def _sizes(root: Path, paths: list[Path], pil: Any) -> dict[tuple[int, int], Pat
         try:
             with pil.open(path) as image:
                 sizes.setdefault(image.size, path)
+                wide = image.mode in ("I", "F") and not _of_16_bits(image)
         except OSError as error:
             rule = f"must hold images that can be read; `{path}` is none"
             raise ConfigError("data", root, rule) from error
+        if wide:
+            rule = f"must hold images of 8 or 16 bits; `{path}` has 32: save it with fewer"
+            raise ConfigError("data", root, rule)
     return sizes
 
 
