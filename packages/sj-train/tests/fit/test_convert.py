@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -48,6 +49,19 @@ def test_what_has_no_twin_is_refused(capsys, run):
         twin_config(FitConfig(encoder="poisson"))
     assert main(["convert", str(run), "--time-steps", "0"]) == 2
     assert "`--time-steps` (=0) must be at least 1." in capsys.readouterr().err
+
+
+def test_sequences_have_no_twin(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("sj_convert", reason="needs sj-convert")
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).random((40, 3, 1, 4, 4), np.float32)
+    np.savez("set.npz", x=x, y=np.arange(40) % 2)
+    argv = ["fit", "--data", "set.npz", "--time-steps", "3", "--model", "mlp", "--width", "4"]
+    assert main([*argv, "--epochs", "1", "--no-progress", "--output", "run"]) == 0
+    capsys.readouterr()
+    assert main(["convert", "run"]) == 2
+    rule = "holds sequences, which an ANN twin cannot see."
+    assert capsys.readouterr().err == f"sj-train convert: error: `--data` (=set.npz) {rule}\n"
 
 
 def test_convert_says_what_it_needs(monkeypatch, capsys, run):

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,6 +79,22 @@ def test_a_run_of_a_gpus_precision_is_tested_on_the_cpu(run, capsys, tmp_path):
     assert main(["eval", str(folder), "--device", "cpu"]) == 0
     assert capsys.readouterr() == wanted
     assert wanted.err == ""
+
+
+def test_data_that_have_changed_are_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).random((60, 5), np.float32)
+    np.savez("set.npz", x=x, y=np.arange(60) % 2)
+    argv = ["fit", "--data", "set.npz", "--model", "mlp", "--width", "4", "--epochs", "1"]
+    assert main([*argv, "--no-progress", "--output", "run"]) == 0
+    for x_now, classes in ((x, 3), (x[:, :4], 2)):
+        np.savez("set.npz", x=x_now, y=np.arange(60) % classes)
+        capsys.readouterr()
+        assert main(["eval", "run"]) == 2
+        said = capsys.readouterr().err
+        now = f"samples of shape [{x_now.shape[1]}], {classes} classes"
+        assert f"`set.npz` ({now}) has changed since" in said
+        assert said.count("\n") == 1
 
 
 def test_what_is_no_run_is_named(capsys, tmp_path):

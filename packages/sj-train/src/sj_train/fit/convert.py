@@ -18,7 +18,7 @@ from sj_train.fit.figure import curve_of_conversion
 from sj_train.fit.history import write_json
 from sj_train.fit.models import build_twin
 from sj_train.fit.module import SpikingClassifier
-from sj_train.fit.run import build, fit, test
+from sj_train.fit.run import fit, test
 from sj_train.fit.spikes import RateMeter
 from sj_train.fit.trainer import make_trainer, precision_here
 
@@ -77,8 +77,13 @@ def convert(
         raise ConfigError("time_steps", time_steps, "must be at least 1")
     library: Any = require("sj_convert", "sj-convert", "`sj-train convert`")
     config = FitConfig.load(run / "config.json")
+    settings = twin_config(config)
+    own_data = FitData(config)
+    if own_data.splits.temporal:
+        raise ConfigError("data", config.data, "holds sequences, which an ANN twin cannot see")
     own = evaluate(run)
-    twin, data = _trained_twin(twin_config(config), run / "ann", progress, say)
+    data = FitData(settings, own_data.splits)
+    twin = _trained_twin(settings, data, run / "ann", progress, say)
     ann_accuracy = _accuracy(twin, data, run / "ann")
     calibration = [x for x, _ in data.train_dataloader()]
     converter = library.Converter.recommended(calibration, T=time_steps, progress=progress)
@@ -96,11 +101,8 @@ def convert(
 
 
 def _trained_twin(
-    config: FitConfig, folder: Path, progress: bool, say: Any
-) -> tuple[TwinClassifier, FitData]:
-    _, data = build(config)
-    if data.splits.temporal:
-        raise ConfigError("data", config.data, "holds sequences, which an ANN twin cannot see")
+    config: FitConfig, data: FitData, folder: Path, progress: bool, say: Any
+) -> TwinClassifier:
     torch.manual_seed(config.seed)
     splits = data.splits
     twin = TwinClassifier(config.to_dict(), list(splits.shape), len(splits.classes))
@@ -113,7 +115,7 @@ def _trained_twin(
         config.save(folder / "config.json")
         say("Training the ANN twin.")
         fit(twin, data, folder, resume=True, progress=progress, say=say, picture=False)
-    return twin, data
+    return twin
 
 
 def _accuracy(twin: TwinClassifier, data: FitData, folder: Path) -> float:

@@ -10,6 +10,7 @@ import torch
 from sj_train.fit.checkpoint import BEST, FOLDER, load_weights, read_checkpoint
 from sj_train.fit.config import FitConfig
 from sj_train.fit.data import FitData
+from sj_train.fit.errors import RunError
 from sj_train.fit.history import write_json
 from sj_train.fit.module import SpikingClassifier
 from sj_train.fit.run import test
@@ -21,7 +22,7 @@ def load_run(run: Path, device: str | None = None) -> tuple[SpikingClassifier, F
     """The network of a run with the weights of its best checkpoint, and its data.
 
     Raises:
-        RunError: no run there, or its best checkpoint is missing or damaged.
+        RunError: no run there, its best checkpoint is missing or damaged, or the data are others.
     """
     config = FitConfig.load(run / "config.json")
     if device is not None:
@@ -29,9 +30,20 @@ def load_run(run: Path, device: str | None = None) -> tuple[SpikingClassifier, F
     path = run / FOLDER / BEST
     content = read_checkpoint(path)
     data = FitData(config)
+    _check_data(data, content["hyper_parameters"], config.data)
     module = SpikingClassifier(**{**content["hyper_parameters"], "config": config.to_dict()})
     load_weights(module, content, path)
     return module, data
+
+
+def _check_data(data: FitData, trained_on: dict[str, Any], name: str) -> None:
+    now = [list(data.splits.shape), len(data.splits.classes)]
+    then = [trained_on.get("shape"), trained_on.get("classes")]
+    if now != then:
+        raise RunError(
+            f"`{name}` (samples of shape {now[0]}, {now[1]} classes) has changed since the run was"
+            f" trained on it (shape {then[0]}, {then[1]} classes)."
+        )
 
 
 def evaluate(run: Path, device: str | None = None) -> dict[str, Any]:
