@@ -137,3 +137,31 @@ def test_bad_arguments():
     net = OTTTSequential(nn.Linear(2, 2), input_trace=True)
     with pytest.raises(ValueError, match="needs an OTTTLIFNode"):
         net(torch.rand(1, 2))
+
+
+# Dynamo makes an instance of each autograd function, of which torch itself warns.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_compiles_without_a_break_and_once_for_all_steps():
+    torch.manual_seed(0)
+    net = OTTTSequential(
+        *(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), OTTTLIFNode(), nn.AvgPool2d(2)),
+        *(nn.Dropout(0.0), nn.Flatten(), nn.Linear(12, 3), OTTTLIFNode(), nn.Linear(3, 3)),
+        input_trace=True,
+    ).double()
+    plain, graphs = copy.deepcopy(net), []
+
+    def backend(graph, example):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(net, backend=backend, fullgraph=True)
+    for x in torch.randn(6, 2, 2, 4, 4, dtype=torch.float64):
+        y, expected = compiled(x), plain(x)
+        torch.testing.assert_close(y, expected)
+        for module, value in ((net, y), (plain, expected)):
+            value.square().sum().backward()
+            functional.detach_net(module)
+    for ours, theirs in zip(net.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    # One from reset, where the memories are numbers, and one for every step after it.
+    assert len(graphs) == 2

@@ -88,14 +88,16 @@ class TraceMode(TorchFunctionMode):
 
     def __init__(self, spike: Tensor, trace: Tensor) -> None:
         super().__init__()
-        # The pairs hold the tensors, so that an id is not given to another one meanwhile.
-        self._pairs = {id(spike): (spike, trace)}
+        # Few, and found by identity: a number that stands for it would be compiled in.
+        self._pairs = [(spike, trace)]
         self.touched = False
 
     def trace_of(self, x: Any) -> Tensor | None:
         """The trace that belongs to the tensor `x`, if there is one."""
-        pair = self._pairs.get(id(x))
-        return None if pair is None else pair[1]
+        for spike, trace in self._pairs:
+            if spike is x:
+                return trace
+        return None
 
     def __torch_function__(
         self,
@@ -105,11 +107,11 @@ class TraceMode(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
-        first = args[0] if args else kwargs.get("input")
-        pair = self._pairs.get(id(first))
-        if pair is None:
+        first: Any = args[0] if args else kwargs.get("input")
+        trace = self.trace_of(first)
+        if trace is None:
             return func(*args, **kwargs)
-        spike, trace = pair
+        spike = first
         rest = args[1:]
         if not args:
             del kwargs["input"]
@@ -129,5 +131,5 @@ class TraceMode(TorchFunctionMode):
         result = func(spike, *rest, **kwargs)
         if func in _PASSED_ON:
             with torch.no_grad():
-                self._pairs[id(result)] = (result, func(trace, *rest, **kwargs))
+                self._pairs.append((result, func(trace, *rest, **kwargs)))
         return result
