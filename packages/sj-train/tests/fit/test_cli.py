@@ -1,4 +1,5 @@
 import dataclasses
+import importlib.util
 import os
 import subprocess
 import sys
@@ -7,6 +8,10 @@ import pytest
 
 from sj_train.fit import FitConfig
 from sj_train.fit.cli import build_parser, main
+
+with_convert = pytest.mark.skipif(
+    importlib.util.find_spec("sj_convert") is None, reason="needs sj-convert"
+)
 
 
 def fail(capsys, *argv):
@@ -47,7 +52,7 @@ def fail(capsys, *argv):
         (["fit", "--output", "file/run"], ["`--output` (=file/run)", "Not a directory"]),
         (["fit", "--resume", ""], ["`--resume` (=)", "folder of a run"]),
         (["eval", "file"], ["`file` is no run folder"]),
-        (["convert", "file"], ["`file` is no run folder"]),
+        pytest.param(["convert", "file"], ["`file` is no run folder"], marks=with_convert),
     ],
 )
 def test_bad_arguments_give_one_line_and_status_2(capsys, tmp_path, monkeypatch, argv, words):
