@@ -11,71 +11,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from allocator import keep_pages
+from kernel_memory import p6
+from timing import Row, fresh, lif, pair, ratios, training
 from torch import Tensor
 
 from sj_core import functional, neuron, surrogate
 
 LARGE = [(4, 64, 32768), (32, 64, 4096), (500, 16, 512)]
 ODD = [(7, 48, 5000), (33, 17, 1001)]
-Call = Callable[[], object]
-Row = tuple[str, str, float, float]  # bar, what, ratio, reach
-
-
-def ratios(reference: Call, calls: list[Call], runs: int = 21, repeat: int = 1) -> list[float]:
-    """Times of `calls` over that of `reference`, all in turn."""
-    times: list[list[float]] = [[] for _ in range(len(calls) + 1)]
-    for i in range(runs + 3):
-        for kept, call in zip(times, [reference, *calls], strict=True):
-            start = time.perf_counter()
-            for _ in range(repeat):
-                call()
-            if i >= 3:
-                kept.append(time.perf_counter() - start)
-    first, *others = (statistics.median(kept) for kept in times)
-    return [other / first for other in others]
-
-
-def lif(cls: type = neuron.LIFNode, **settings: object) -> neuron.BaseNode:
-    defaults = {
-        "surrogate_function": surrogate.ATan(),
-        "detach_reset": True,
-        "step_mode": "m",
-        "backend": "native",
-    }
-    return cls(**{**defaults, **settings})
-
-
-def training(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Call:
-    def run() -> None:
-        x.grad = None
-        function(x).backward(grad)
-
-    return run
-
-
-def fresh(node: torch.nn.Module) -> Callable[[Tensor], Tensor]:
-    def call(x: Tensor) -> Tensor:
-        node.reset()
-        return node(x)
-
-    return call
-
-
-def pair(shape: tuple[int, ...], folded: bool = False) -> tuple[Tensor, Tensor]:
-    x, grad = torch.randn(shape) + 0.5, torch.randn(shape)
-    if folded:  # channels-last images
-        x = x.unflatten(-1, (4, 1, -1)).movedim(2, -1).contiguous().movedim(-1, 2)
-        grad = torch.empty_like(x).normal_()
-    return x.requires_grad_(), grad
 
 
 def p1() -> list[Row]:
@@ -137,52 +87,6 @@ def p3(default_allocator: bool = False) -> list[Row]:
 
         (ratio,) = ratios(training(fresh(lif()), x, grad), [training(theirs, x, grad)], runs=7)
         rows.append(("P3", f"spikingjelly / this {list(shape)}", ratio, -reach))
-    return rows
-
-
-def p6_nodes() -> dict[str, neuron.BaseNode]:
-    return {
-        "LIF": lif(),
-        "IF soft": lif(neuron.IFNode, v_reset=None),
-        "ParametricLIF": lif(neuron.ParametricLIFNode, detach_reset=False),
-    }
-
-
-def high_water() -> int:
-    """Bytes that this process had resident at most (Linux); getrusage would tell the parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
-def peak(name: str) -> float:
-    """Bytes per element that this process grows by in a training step; in a fresh process."""
-    node = p6_nodes()[name]
-    small, grad = pair((4, 64))
-    training(fresh(node), small, grad)()
-    x, grad = pair((64, 256, 1024))
-    before = high_water()
-    y = fresh(node)(x)
-    y.backward(grad)
-    return (high_water() - before) / x.numel()
-
-
-def p6() -> list[Row]:
-    rows: list[Row] = []
-    x = torch.randn(64, 128, 256, requires_grad=True)
-    for name, node in p6_nodes().items():
-        kept: dict[int, int] = {}
-
-        def keep(t: Tensor, kept: dict[int, int] = kept) -> Tensor:
-            kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-            return t
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-            fresh(node)(x)
-        rows.append(("P6", f"bytes kept, {name}", sum(kept.values()) / x.numel(), 4.2))
-    for name in p6_nodes() if sys.platform == "linux" else ():
-        command = [sys.executable, __file__, "--peak", name]
-        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        rows.append(("P6", f"bytes at the peak, {name}", float(found), 8.5))
     return rows
 
 
@@ -275,11 +179,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--default-allocator", action="store_true", help="leave glibc as it is")
     parser.add_argument("--only", nargs="+", choices=BARS, default=list(BARS))
-    parser.add_argument("--peak", choices=p6_nodes(), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.peak:
-        print(peak(args.peak))
-        return
     rows = table(args.only, args.peers, args.default_allocator)
     if args.json:
         keys = ("bar", "what", "ratio", "reach")
