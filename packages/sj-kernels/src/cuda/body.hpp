@@ -6,15 +6,13 @@
 // Backward keeps no history in global memory: H of kSegment steps at a time is recomputed into
 // shared memory, from checkpoints of the states that a first sweep wrote (none if T <= kSegment).
 
-#include "sj/half.hpp"
-#include "sj/launch.hpp"
+#include "any_surrogate.hpp"
+#include "pack.hpp"
 #include "sj/step.hpp"
 
 #if defined(__CUDACC__)
-#define SJ_HD_ON_DEVICE SJ_HD
 #define SJ_UNROLL _Pragma("unroll")
 #else
-#define SJ_HD_ON_DEVICE inline
 #define SJ_UNROLL
 #endif
 
@@ -24,91 +22,6 @@ inline namespace SJ_ABI {
 constexpr int kThreads = 128;  // of a block
 constexpr int kSegment = 8;    // steps of H in shared memory
 constexpr int kSum = 64;       // neurons per partial sum of the decay's gradient
-
-struct F16 {
-    uint16_t bits;
-};
-struct BF16 {
-    uint16_t bits;
-};
-
-SJ_HD float widen(float x) { return x; }
-SJ_HD double widen(double x) { return x; }
-SJ_HD float widen(F16 x) { return half_to_float(x.bits); }
-SJ_HD float widen(BF16 x) { return bfloat_to_float(x.bits); }
-SJ_HD void narrow(float x, float& to) { to = x; }
-SJ_HD void narrow(double x, double& to) { to = x; }
-SJ_HD void narrow(float x, F16& to) { to.bits = float_to_half(x); }
-SJ_HD void narrow(float x, BF16& to) { to.bits = float_to_bfloat(x); }
-
-// V adjacent elements, loaded and stored at once.
-template <class E, int V> struct alignas(sizeof(E) * V) Pack {
-    E e[V];
-};
-
-template <class E, int V> SJ_HD Pack<E, V> load(const void* base, int64_t at) {
-    return *reinterpret_cast<const Pack<E, V>*>(static_cast<const E*>(base) + at);
-}
-
-template <class E, int V> SJ_HD void store(void* base, int64_t at, const Pack<E, V>& pack) {
-    *reinterpret_cast<Pack<E, V>*>(static_cast<E*>(base) + at) = pack;
-}
-
-// A surrogate constructed on the host: its constants reach the kernel as a parameter.
-template <class R> struct AnySurrogate {
-    static constexpr std::size_t kBytes = 24;
-    Surrogate id;
-    alignas(8) unsigned char bytes[kBytes];
-
-    explicit AnySurrogate(const NeuronArgs& a) : id(a.surrogate), bytes{} {
-        unsigned char* to = bytes;
-        dispatch_surrogate<R>(a.surrogate, a.surrogate_p, [to](const auto& s) {
-            static_assert(sizeof(s) <= kBytes, "a surrogate with more constants");
-            std::memcpy(to, &s, sizeof(s));
-        });
-    }
-
-    template <class S> SJ_HD const S& as() const { return *reinterpret_cast<const S*>(bytes); }
-};
-
-SJ_HD bool is_common(Surrogate id) { return id == Surrogate::ATan || id == Surrogate::Sigmoid; }
-
-template <class R> SJ_HD R common_surrogate(const AnySurrogate<R>& any, R x) {
-    return any.id == Surrogate::ATan ? any.template as<ATan<R>>()(x)
-                                     : any.template as<Sigmoid<R>>()(x);
-}
-
-template <class R> SJ_HD_ON_DEVICE R rare_surrogate(const AnySurrogate<R>& any, R x) {
-    switch (any.id) {
-        case Surrogate::PiecewiseQuadratic: return any.template as<PiecewiseQuadratic<R>>()(x);
-        case Surrogate::PiecewiseExp: return any.template as<PiecewiseExp<R>>()(x);
-        case Surrogate::SoftSign: return any.template as<SoftSign<R>>()(x);
-        case Surrogate::SuperSpike: return any.template as<SuperSpike<R>>()(x);
-        case Surrogate::NonzeroSignLogAbs: return any.template as<NonzeroSignLogAbs<R>>()(x);
-        case Surrogate::Erf: return any.template as<Erf<R>>()(x);
-        case Surrogate::QPseudoSpike: return any.template as<QPseudoSpike<R>>()(x);
-        case Surrogate::FakeNumericalGradient:
-            return any.template as<FakeNumericalGradient<R>>()(x);
-        case Surrogate::LogTailedReLU: return any.template as<LogTailedReLU<R>>()(x);
-        case Surrogate::Rect: return any.template as<Rect<R>>()(x);
-        case Surrogate::PiecewiseLeakyReLU: return any.template as<PiecewiseLeakyReLU<R>>()(x);
-        case Surrogate::SquarewaveFourierSeries:
-            return any.template as<SquarewaveFourierSeries<R>>()(x);
-        case Surrogate::S2NN: return any.template as<S2NN<R>>()(x);
-        case Surrogate::LeakyKReLU: return any.template as<LeakyKReLU<R>>()(x);
-        default: return R(0);
-    }
-}
-
-// The two common surrogates have kernels of their own on the device: with all 16 in it, a kernel
-// needs a third more registers, and spills if they are called rather than copied in.
-enum class Surrogates { common, rare, all };
-
-template <Surrogates kOf, class R> SJ_HD R surrogate_gradient(const AnySurrogate<R>& any, R x) {
-    if (kOf == Surrogates::common || (kOf == Surrogates::all && is_common(any.id)))
-        return common_surrogate(any, x);
-    return rare_surrogate(any, x);
-}
 
 // Parameters with 1/tau read from the tensor of a learnable one.
 template <class R, class N> SJ_HD N make_neuron(const NeuronArgs& a) {
@@ -276,42 +189,6 @@ SJ_HD double partial_sum(const double* sums) {
     double sum = 0;
     for (int k = 0; k < kSum; ++k) sum += sums[k];
     return sum;
-}
-
-// Calls launcher.run<R, E, V, N, Reset>() for the element type, width, neuron and reset of `a`.
-// Wide accesses need aligned rows; they are compiled for the neurons that are used most.
-template <class R, class E, class Launcher> void dispatch_body(const NeuronArgs& a, Launcher& l) {
-    constexpr int kWide = sizeof(R) == 8 ? 2 : 4;
-    const auto aligned = [&](const void* p) {
-        return reinterpret_cast<uintptr_t>(p) % (sizeof(E) * kWide) == 0;
-    };
-    const bool wide = a.n % kWide == 0 && a.n / kWide >= 16384 && aligned(a.x) && aligned(a.s) &&
-                      aligned(a.g_s) && aligned(a.g_x);
-    dispatch_neuron<R>(a, a.p, a.g_decay != nullptr, [&](const auto& neuron) {
-        using N = std::decay_t<decltype(neuron)>;
-        if constexpr (!N::kNonlinear) {
-            if (wide) {
-                if (a.hard)
-                    l.template run<R, E, kWide, N, HardReset<R>>(a);
-                else
-                    l.template run<R, E, kWide, N, SoftReset<R>>(a);
-                return;
-            }
-        }
-        if (a.hard)
-            l.template run<R, E, 1, N, HardReset<R>>(a);
-        else
-            l.template run<R, E, 1, N, SoftReset<R>>(a);
-    });
-}
-
-template <class Launcher> void dispatch(const NeuronArgs& a, Launcher&& l) {
-    switch (a.dtype) {
-        case DType::f32: return dispatch_body<float, float>(a, l);
-        case DType::f64: return dispatch_body<double, double>(a, l);
-        case DType::f16: return dispatch_body<float, F16>(a, l);
-        case DType::bf16: return dispatch_body<float, BF16>(a, l);
-    }
 }
 
 }  // namespace SJ_ABI

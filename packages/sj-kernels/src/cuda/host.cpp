@@ -4,7 +4,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "body.hpp"
+#include "dispatch.hpp"
 #include "neuron.hpp"
 
 namespace sj {

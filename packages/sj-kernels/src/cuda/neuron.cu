@@ -3,8 +3,8 @@
 
 #include <type_traits>
 
-#include "body.hpp"
 #include "device.cuh"
+#include "dispatch.hpp"
 #include "neuron.hpp"
 
 namespace sj {
