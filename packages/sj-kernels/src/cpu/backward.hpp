@@ -101,18 +101,15 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
         }
     }
 
-    template <bool kDetach, class Th>
-    void block(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
+    // H of all steps; apart, for one copy of it with a detached reset and without. Memory never
+    // rests: the last steps fetch the first gradients, and the last of the backward the next
+    // block's input.
+    template <class Th>
+    SJ_NOINLINE void replay(int64_t first, int64_t n, int64_t end, Th th, R* buffers,
+                            const R* v_first) const {
         const int64_t b = plan.block;
-        R *x_buffer = buffers, *g_buffer = buffers + b, *v0 = buffers + 2 * b;
-        R *w0 = buffers + 3 * b, *scales = buffers + 4 * b, *gs = buffers + 5 * b;
-        R *g_v = buffers + 6 * b, *g_w = buffers + 7 * b, *v_row = buffers + 8 * b;
-        R *w_row = buffers + 9 * b, *acc = buffers + 10 * b, *gx_buffer = buffers + 11 * b;
-        R* history = buffers + 13 * b;  // row 12: thresholds
-
-        // Memory never rests: the last steps of the replay fetch the first gradients, and the last
-        // of the backward the next block's input.
-        const R* v_first = this->initial(a.v, a.v_fill, first, v0, n);
+        R *x_buffer = buffers, *w0 = buffers + 3 * b, *v_row = buffers + 8 * b;
+        R *w_row = buffers + 9 * b, *history = buffers + 13 * b;
         const R* v = v_first;
         const R* w = N::kTwoStates ? this->initial(a.w, a.w_fill, first, w0, n) : nullptr;
         for (int64_t t = 0; t < a.T; ++t) {
@@ -126,6 +123,19 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
             v = v_row;
             w = w_row;
         }
+    }
+
+    template <bool kDetach, class Th>
+    void block(int64_t first, int64_t n, int64_t end, Th th, R* buffers) const {
+        const int64_t b = plan.block;
+        R *x_buffer = buffers, *g_buffer = buffers + b, *v0 = buffers + 2 * b;
+        R *scales = buffers + 4 * b, *gs = buffers + 5 * b;  // rows 3, 8, 9: of the replay
+        R *g_v = buffers + 6 * b, *g_w = buffers + 7 * b;
+        R *acc = buffers + 10 * b, *gx_buffer = buffers + 11 * b;
+        R* history = buffers + 13 * b;  // row 12: thresholds
+
+        const R* v_first = this->initial(a.v, a.v_fill, first, v0, n);
+        replay(first, n, end, th, buffers, v_first);
 
         start(a.g_v_next, first, g_v, n);
         if (N::kTwoStates) start(a.g_w_next, first, g_w, n);

@@ -34,6 +34,7 @@
 namespace sj {
 inline namespace SJ_ABI {
 
+// Called per row: one copy of each loop serves all neurons.
 SJ_NOINLINE inline void load_half(const uint16_t* from, float* to, int64_t n) {
     int64_t i = 0;
 #if defined(__AVX512F__)
@@ -66,6 +67,16 @@ SJ_NOINLINE inline void store_half(const float* from, uint16_t* to, int64_t n) {
 #endif
     SJ_LOOP
     for (int64_t j = i; j < n; ++j) to[j] = float_to_half(from[j]);
+}
+
+SJ_NOINLINE inline void load_bfloat(const uint16_t* from, float* to, int64_t n) {
+    SJ_LOOP
+    for (int64_t i = 0; i < n; ++i) to[i] = bfloat_to_float(from[i]);
+}
+
+SJ_NOINLINE inline void store_bfloat(const float* from, uint16_t* to, int64_t n) {
+    SJ_LOOP
+    for (int64_t i = 0; i < n; ++i) to[i] = float_to_bfloat(from[i]);
 }
 
 constexpr int64_t kLine = 64;  // bytes of a cache line
@@ -145,12 +156,7 @@ template <class R> struct Rows {
         if (dtype == native()) return static_cast<const R*>(base) + at;
         const uint16_t* row = static_cast<const uint16_t*>(base) + at;
         if constexpr (sizeof(R) == 4) {
-            if (dtype == DType::f16) {
-                load_half(row, buffer, n);
-            } else {
-                SJ_LOOP
-                for (int64_t i = 0; i < n; ++i) buffer[i] = bfloat_to_float(row[i]);
-            }
+            dtype == DType::f16 ? load_half(row, buffer, n) : load_bfloat(row, buffer, n);
         }
         return buffer;
     }
@@ -167,12 +173,7 @@ template <class R> struct Rows {
         }
         uint16_t* row = static_cast<uint16_t*>(base) + at;
         if constexpr (sizeof(R) == 4) {
-            if (dtype == DType::f16) {
-                store_half(buffer, row, n);
-            } else {
-                SJ_LOOP
-                for (int64_t i = 0; i < n; ++i) row[i] = float_to_bfloat(buffer[i]);
-            }
+            dtype == DType::f16 ? store_half(buffer, row, n) : store_bfloat(buffer, row, n);
         }
     }
 };

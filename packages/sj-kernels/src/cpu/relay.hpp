@@ -92,29 +92,42 @@ template <class R, class N, class Reset, class S> struct Relay : RelayRows<R> {
         alone<kDetach, K>(turn, p, this->template reads<K>(t + K, turn), whole);
     }
 
-    // What has no partner: the first block, the last, and the end of a shorter one.
+    // What has no partner: the first block, the last, and the end of a shorter one. Step by step, for
+    // one copy of its loops.
     template <bool kDetach, int K>
-    void alone(const Turn& turn, const Pass<K>& whole, const Reads<K>& next, int64_t i) const {
+    void alone(const Turn& turn, const Pass<K>& p, const Reads<K>& next, int64_t i) const {
+        if (i >= turn.back.n && i >= turn.replay.n) return;
+        for (int k = 0; k < K; ++k) {
+            const R* h_before = k + 1 < K ? p.h[k + 1] : p.h_before;
+            const Pass<1> one{{{p.in.x[k]}, {p.in.g_s[k]}, {p.in.g_x[k]}},
+                              {p.g_x[k]},
+                              {p.h[k]},
+                              {p.x_back[k]},
+                              h_before,
+                              p.v_first};
+            alone<kDetach>(turn, from(one, i), next.x[k], next.g_s[k], i);
+        }
+    }
+
+    template <bool kDetach>
+    SJ_NOINLINE void alone(const Turn& turn, const Pass<1>& p, const R* x_next, const R* g_next,
+                           int64_t i) const {
         const R v_th = R(a.v_th), scale = R(a.scale);
         R* const none = nullptr;
         const int64_t backs = turn.back.n - i, replays = turn.replay.n - i;
-        const Pass<K> p = from(whole, i);
         const auto ahead = [=](const R* row, int64_t n) {
             return Ahead{reinterpret_cast<const char*>(behind(row, i)), int64_t(sizeof(R)), n};
         };
-        for (int k = 0; k < K; ++k) {
-            const auto back = [&](auto v_before) {
-                back_row<R, kDetach>(neuron_, reset_, One<R>{v_th}, scale, p.h[k],
-                                     Computed<R, S>{surrogate_}, p.in.g_s[k], v_before, p.x_back[k],
-                                     g_v + i, none, p.g_x[k], stream, acc + i, backs,
-                                     ahead(next.g_s[k], backs));
-            };
-            const R* h_before = k + 1 < K ? p.h[k + 1] : p.h_before;
-            if (backs) with_state(h_before, p.v_first, reset_, v_th, back);
-            if (replays)
-                replay_row(neuron_, reset_, One<R>{v_th}, p.in.x[k], v_row + i, none, v_row + i,
-                           none, p.h[k], replays, ahead(next.x[k], replays));
-        }
+        const auto back = [&](auto v_before) {
+            back_row<R, kDetach>(neuron_, reset_, One<R>{v_th}, scale, p.h[0],
+                                 Computed<R, S>{surrogate_}, p.in.g_s[0], v_before, p.x_back[0],
+                                 g_v + i, none, p.g_x[0], stream, acc + i, backs,
+                                 ahead(g_next, backs));
+        };
+        if (backs) with_state(p.h_before, p.v_first, reset_, v_th, back);
+        if (replays)
+            replay_row(neuron_, reset_, One<R>{v_th}, p.in.x[0], v_row + i, none, v_row + i, none,
+                       p.h[0], replays, ahead(x_next, replays));
     }
 
     template <bool kDetach, int K>

@@ -131,10 +131,12 @@ inline void back_row(const N neuron, const Reset reset, Th th, R scale, const R*
     });
 }
 
+// What follows is called per row or block, and not inlined: one copy of each serves all neurons.
+
 constexpr int64_t kSum = 64;  // neurons of one sum
 
 // One sum per kSum neurons, whatever the blocks: the result does not depend on the threads.
-template <class R> inline void decay_sums(const R* acc, int64_t n, double* sums) {
+template <class R> SJ_NOINLINE void decay_sums(const R* acc, int64_t n, double* sums) {
     for (int64_t i = 0; i < n; i += kSum) {
         double sum = 0;
         for (int64_t j = i; j < n && j < i + kSum; ++j) sum += double(acc[j]);
@@ -142,24 +144,25 @@ template <class R> inline void decay_sums(const R* acc, int64_t n, double* sums)
     }
 }
 
-template <class R> inline void scale_row(const R* a, const R* b, R* product, int64_t n) {
+template <class R> SJ_NOINLINE void scale_row(const R* a, const R* b, R* product, int64_t n) {
     SJ_LOOP
     for (int64_t i = 0; i < n; ++i) product[i] = a[i] * b[i];
 }
 
-template <class R> inline void add_row(const R* a, R* sum, int64_t n) {
+template <class R> SJ_NOINLINE void add_row(const R* a, R* sum, int64_t n) {
     SJ_LOOP
     for (int64_t i = 0; i < n; ++i) sum[i] += a[i];
 }
 
-template <class R> inline void fill_row(R value, R* row, int64_t n) {
+template <class R> SJ_NOINLINE void fill_row(R value, R* row, int64_t n) {
     SJ_LOOP
     for (int64_t i = 0; i < n; ++i) row[i] = value;
 }
 
 // Values of the channels of neurons first .. first + n.
 template <class R>
-inline void channel_row(const R* values, const NeuronArgs& a, int64_t first, R* row, int64_t n) {
+SJ_NOINLINE void channel_row(const R* values, const NeuronArgs& a, int64_t first, R* row,
+                             int64_t n) {
     int64_t rest = first % a.inner, channel = (first / a.inner) % a.channels;
     for (int64_t i = 0; i < n;) {
         if (a.inner == 1) {  // channels-last: the values side by side
@@ -170,7 +173,8 @@ inline void channel_row(const R* values, const NeuronArgs& a, int64_t first, R* 
             continue;
         }
         const int64_t run = a.inner - rest < n - i ? a.inner - rest : n - i;
-        fill_row(values[channel], row + i, run);
+        SJ_LOOP
+        for (int64_t j = i; j < i + run; ++j) row[j] = values[channel];
         i += run;
         rest = 0;
         if (++channel == a.channels) channel = 0;

@@ -29,11 +29,9 @@ template <class R, class N, class Reset, class S> struct Strips {
 
   private:
     static SJ_HD void start(const void* state, R fill, int64_t i, R* v) {
-        const R* from = static_cast<const R*>(state) + i;
-        if (state)
-            store_lines<false>(from, v, 4);
-        else
-            fill_row(fill, v, kWidth);
+        if (state) return store_lines<false>(static_cast<const R*>(state) + i, v, 4);
+        SJ_LOOP
+        for (int64_t j = 0; j < kWidth; ++j) v[j] = fill;
     }
 
     template <bool kDetach, class Next> SJ_HD void one(int64_t i, const Next& next) const {
