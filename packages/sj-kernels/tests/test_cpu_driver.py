@@ -1,6 +1,8 @@
 """The CPU driver: instruction sets, threads, blocks, denormals, saved memory."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -114,6 +116,35 @@ def test_saves_only_the_input(neuron):
         ops.neuron(run_input, neuron=neuron, params=NEURON_PARAMS[neuron], decay=decay)
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
     assert sum(storages.values()) <= 4.2 * run_input.numel()
+
+
+# Backward keeps H of all steps of a block: 192 MB here, where 64 more are allowed.
+OUT_OF_MEMORY = """
+import resource
+import torch
+from sj_kernels import ops
+
+torch.set_num_threads(2)
+x = torch.zeros(3_000_000, 1).requires_grad_()
+s = ops.neuron(x, neuron="qif", params=(0.5, 0.8, 1.0, 0.0))[0]
+gradient = torch.ones_like(s)
+ops.neuron(x[:50000], neuron="if")[0].sum().backward()
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + (64 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    s.backward(gradient)
+except MemoryError:
+    print("refused")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_out_of_memory_is_an_exception():
+    run = [sys.executable, "-c", OUT_OF_MEMORY]
+    result = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "refused\n"
 
 
 def free_memory():

@@ -164,6 +164,10 @@ class Neuron {
     }
 
     static void run(const NeuronArgs& a, void (*kernel)(const NeuronArgs&)) {
+        if (!a.x)
+            throw std::invalid_argument(
+                "`x` has no memory of its own (a tensor of torch's zero kind, as tangents are): "
+                "pass `x + 0`.");
         if (a.T * a.n < kKeepGil) {
             kernel(a);
         } else {

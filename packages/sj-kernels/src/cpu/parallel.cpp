@@ -51,6 +51,7 @@ constexpr int64_t kMostRanges = 1024;
 
 struct Team {
     std::atomic<bool> taken[kMostRanges];
+    std::atomic<bool> out_of_memory;  // no exception may leave a thread of OpenMP
     int64_t tasks, ranges;
     void (*work)(void*, int64_t, int64_t);
     void* context;
@@ -64,7 +65,12 @@ void take(Team& team, int64_t mine) {
     for (int64_t k = 0; k < team.ranges; ++k) {
         const int64_t i = (mine + k) % team.ranges;
         if (team.taken[i].exchange(true, std::memory_order_relaxed)) continue;
-        team.work(team.context, i * team.tasks / team.ranges, (i + 1) * team.tasks / team.ranges);
+        try {
+            team.work(team.context, i * team.tasks / team.ranges,
+                      (i + 1) * team.tasks / team.ranges);
+        } catch (const std::bad_alloc&) {
+            team.out_of_memory.store(true, std::memory_order_relaxed);
+        }
     }
 }
 
@@ -112,6 +118,7 @@ void parallel_ranges(int64_t tasks, int threads, void (*work)(void*, int64_t, in
     team.ranges = std::clamp<int64_t>(std::min<int64_t>(threads, tasks), 1, kMostRanges);
     team.work = work;
     team.context = context;
+    team.out_of_memory.store(false, std::memory_order_relaxed);
     for (int64_t i = 0; i < team.ranges; ++i) team.taken[i].store(false, std::memory_order_relaxed);
     if (team.ranges == 1) {
         take(team, 0);
@@ -124,6 +131,7 @@ void parallel_ranges(int64_t tasks, int threads, void (*work)(void*, int64_t, in
         take(team, 0);
         for (std::thread& helper : helpers) helper.join();
     }
+    if (team.out_of_memory.load(std::memory_order_relaxed)) throw std::bad_alloc();
 }
 
 void parallel_for(int64_t tasks, int threads, void (*task)(void*, int64_t), void* context) {

@@ -8,7 +8,8 @@ namespace sj {
 
 // Splits [0, tasks) into `threads` ranges and calls work(context, begin, end) for each. Runs on the
 // OpenMP team that torch has loaded, found at run time, so that no second pool spins beside it;
-// without one, on threads of its own that live for the call.
+// without one, on threads of its own that live for the call. Throws std::bad_alloc where a range had
+// no memory for its scratch.
 void parallel_ranges(int64_t tasks, int threads, void (*work)(void*, int64_t, int64_t),
                      void* context);
 

@@ -11,6 +11,7 @@ inline namespace SJ_ABI {
 
 constexpr int64_t kBlock = 1024;           // neurons of a block, at most
 constexpr int64_t kAlign = kSum;           // blocks start at multiples of it
+constexpr int64_t kFew = 16;               // the same of a buffer's rows, in a single small block
 constexpr int64_t kSerial = 32768;         // elements below which threads cost more than they give
 constexpr int64_t kAheadBytes = 12 << 10;  // how far fetches run ahead of use
 constexpr int64_t kNearBytes = 4 << 10;    // the same where outputs are fetched too: L1 is small
@@ -30,6 +31,8 @@ inline Plan plan_of(const NeuronArgs& a, int64_t limit) {
     const int64_t blocks = (share + whole - 1) / whole;
     plan.block = ((share + blocks - 1) / blocks + kAlign - 1) / kAlign * kAlign;
     plan.tasks = (a.n + plan.block - 1) / plan.block;
+    // Few neurons over a long time need no scratch of 64 each.
+    if (a.n < kAlign) plan.block = (a.n + kFew - 1) / kFew * kFew;
     return plan;
 }
 
