@@ -7,9 +7,10 @@ from torch import Tensor
 from torch._C import _are_functorch_transforms_active, _len_torch_dispatch_stack
 from torch.autograd import forward_ad
 
-from sj_kernels.eager import fused, simple
+from sj_kernels.eager import fused
 from sj_kernels.once import refuse_tangents
 from sj_kernels.settings import Settings, native
+from sj_kernels.simple import simple
 from sj_kernels.transforms import functional
 
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -70,7 +71,7 @@ class Plan:
         if torch.compiler.is_compiling():
             return self._registered(x, v, w, decay)
         if _are_functorch_transforms_active():
-            return functional(self, x, _number(v), _number(w), decay)
+            return functional(self, x, _number("v", v), self._second(w), decay)
         if forward_ad._current_level >= 0:
             refuse_tangents(x, v, w, decay)
         return self.eager(x, v, w, decay)
@@ -84,6 +85,8 @@ class Plan:
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Call the plan where neither torch.compile, torch.func nor forward mode is at work."""
         if type(x) not in _PLAIN or _len_torch_dispatch_stack() or x.is_meta:
+            if not isinstance(x, Tensor):
+                raise TypeError(f"`x` (={x!r}) must be a tensor.")
             return self._registered(x, v, w, decay)
         if self.is_simple and w is None:
             outputs = simple(self, x, v, decay)
@@ -91,7 +94,7 @@ class Plan:
                 return outputs
         if x.device.type not in ("cpu", "cuda"):
             raise ValueError(f"`x` (on {x.device}) must be on a CPU or a CUDA device.")
-        return fused(self, x, _number(v), _number(w), decay)
+        return fused(self, x, _number("v", v), self._second(w), decay)
 
     def _registered(
         self,
@@ -100,12 +103,13 @@ class Plan:
         w: float | Tensor | None,
         decay: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        v, w = _number("v", v), self._second(w)
         s, v_next, w_next, v_seq = torch.ops.sj.neuron_forward(
             x,
             v if isinstance(v, Tensor) else None,
-            0.0 if isinstance(v, Tensor) else float(v),
+            0.0 if isinstance(v, Tensor) else v,
             w if isinstance(w, Tensor) else None,
-            0.0 if w is None or isinstance(w, Tensor) else float(w),
+            0.0 if w is None or isinstance(w, Tensor) else w,
             decay,
             self.threshold,
             self.scale,
@@ -118,6 +122,18 @@ class Plan:
             v_seq if self.settings.store_v_seq else None,
         )
 
+    def _second(self, w: float | Tensor | None) -> float | Tensor | None:
+        if w is None:
+            return None
+        if self.settings.neuron != "izhikevich":
+            raise ValueError(f"`w` must be None: {self.settings.neuron!r} has one state.")
+        return _number("w", w)
 
-def _number(value: float | Tensor | None) -> float | Tensor | None:
-    return value if value is None or isinstance(value, Tensor) else float(value)
+
+def _number(argument: str, value: float | Tensor) -> float | Tensor:
+    if isinstance(value, Tensor):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"`{argument}` (={value!r}) must be a number or a tensor.") from None

@@ -43,6 +43,8 @@ def learnable_decay(decay: Tensor | None, settings: Settings, g: Geometry) -> Te
         )
     if decay is None:
         return None
+    if not isinstance(decay, Tensor):
+        raise TypeError(f"`decay` (={decay!r}) must be a tensor of one element.")
     if decay.numel() != 1:
         raise ValueError(f"`decay` (shape {list(decay.shape)}) must hold one element.")
     if decay.device != g.device:
@@ -52,6 +54,11 @@ def learnable_decay(decay: Tensor | None, settings: Settings, g: Geometry) -> Te
 
 def _pointer(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    # A view may stand for its negative, as the imaginary part of a conjugate does.
+    return tensor.resolve_neg() if tensor.is_neg() else tensor
 
 
 # In place of a device's index: the CPU, and the CUDA kernels' bodies run on the CPU.
@@ -69,10 +76,10 @@ def _place(x: Tensor) -> tuple[int, int]:
 def _states(
     settings: Settings, v: Tensor | None, w: Tensor | None, g: Geometry
 ) -> tuple[Tensor | None, Tensor | None]:
-    v = None if v is None else state("v", v, g)
+    v = None if v is None else state("v", _plain(v), g)
     if w is not None and settings.neuron != "izhikevich":
         raise ValueError(f"`w` must be None: {settings.neuron!r} has one state.")
-    return v, None if w is None else state("w", w, g)
+    return v, None if w is None else state("w", _plain(w), g)
 
 
 def forward_outputs(
@@ -96,7 +103,7 @@ def forward(
     scale: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Run all steps of x; returns spikes, v_next, w_next or None, v_seq or None."""
-    x, g = known_geometry(x, settings.multi_step)
+    x, g = known_geometry(_plain(x), settings.multi_step)
     v, w = _states(settings, v, w, g)
     decay = learnable_decay(decay, settings, g)
     threshold, scale, count, inner = _per_channel(threshold, scale, g)
@@ -152,7 +159,7 @@ def backward(
     need_decay: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Return the gradients of x, v, w and decay; None for what is absent or not needed."""
-    x, g = known_geometry(x, settings.multi_step)
+    x, g = known_geometry(_plain(x), settings.multi_step)
     v, w = _states(settings, v, w, g)
     one = learnable_decay(decay, settings, g)
     threshold, scale, count, inner = _per_channel(threshold, scale, g)
@@ -168,13 +175,13 @@ def backward(
         return g_x, g_v, g_w, None if learnable is None else torch.zeros_like(learnable)
 
     if g_s is not None:
-        g_s = with_strides(g_s.to(x.dtype), g_x.stride())
+        g_s = with_strides(_plain(g_s).to(x.dtype), g_x.stride())
     if g_v_seq is not None:
-        g_v_seq = with_strides(g_v_seq, g_x.stride())
+        g_v_seq = with_strides(_plain(g_v_seq), g_x.stride())
     if g_v_next is not None:
-        g_v_next = with_strides(g_v_next, g.strides)
+        g_v_next = with_strides(_plain(g_v_next), g.strides)
     if g_w_next is not None:
-        g_w_next = with_strides(g_w_next, g.strides)
+        g_w_next = with_strides(_plain(g_w_next), g.strides)
     device, stream = _place(x)
     partial = scratch = None
     if device != _CPU:
