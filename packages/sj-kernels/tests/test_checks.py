@@ -82,11 +82,48 @@ def test_channels():
         ({"surrogate_params": (1.0, 2.0)}, ValueError, "`surrogate_params`"),
         ({"params": (0.5, "0", 1.0)}, TypeError, "`params`"),
         ({"v_threshold": float("nan")}, ValueError, "`v_threshold`"),
+        ({"params": (float("nan"), 0.0, 1.0)}, ValueError, "`params`.*reciprocal_tau is NaN"),
+        ({"surrogate_params": (float("nan"),)}, ValueError, "`surrogate_params`.*alpha is NaN"),
+        (
+            {"surrogate": "SquarewaveFourierSeries", "surrogate_params": (2.5, 8.0)},
+            ValueError,
+            r"`surrogate_params` \(=\(2.5, 8.0\)\).*whole number",
+        ),
     ],
 )
 def test_settings(change, error, message):
     with pytest.raises(error, match=message):
         plan(**{**LIF, **change})
+
+
+@pytest.mark.parametrize("multi_step", [True, False])
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        (([1.0, 2.0],), TypeError, r"`x` \(=\[1.0, 2.0\]\) must be a tensor"),
+        ((torch.zeros(3, 4), "0x"), TypeError, r"`v` \(='0x'\) must be a number or a tensor"),
+        ((torch.zeros(3, 4), None), TypeError, r"`v` \(=None\) must be a number or a tensor"),
+        ((torch.zeros(3, 4), 0.0, 0.5), ValueError, "`w` must be None: 'lif' has one state"),
+        ((torch.zeros(3, 4), 0.0, torch.zeros(4)), ValueError, "`w` must be None"),
+    ],
+)
+def test_arguments(arguments, error, message, multi_step):
+    with pytest.raises(error, match=message):
+        ops.neuron(*arguments, multi_step=multi_step, **LIF)
+
+
+def test_decay_that_is_no_tensor():
+    with pytest.raises(TypeError, match=r"`decay` \(=0.5\) must be a tensor of one element"):
+        ops.neuron(torch.zeros(3, 4), neuron="plif", params=(0.0, 1.0), decay=0.5)
+
+
+def test_lists_of_parameters():
+    x = torch.randn(3, 4) + 0.6
+    expected = ops.neuron(x, surrogate="ATan", surrogate_params=(2.0,), **LIF)
+    found = ops.neuron(
+        x, neuron="lif", params=list(LIF["params"]), surrogate="ATan", surrogate_params=[2]
+    )
+    assert torch.equal(found[1], expected[1])
 
 
 @pytest.mark.parametrize("state", [0.3, None])
@@ -116,6 +153,34 @@ def test_input_changed_in_place_is_noticed():
     x.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         s.sum().backward()
+
+
+@pytest.mark.parametrize("argument", ["v_threshold", "output_scale"])
+def test_channels_changed_in_place_are_noticed(argument):
+    x, values = torch.randn(3, 2, 4, requires_grad=True), torch.ones(4)
+    s = ops.neuron(x, **{argument: values}, **LIF)[0]
+    values.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        s.sum().backward()
+
+
+def test_negative_views():
+    """The imaginary part of a conjugate stands for the negative of what its memory holds."""
+    x = torch.tensor([[0.5 - 2.0j]]).conj().imag
+    assert x.is_neg()
+    assert x.is_contiguous()
+    s, v, _, _ = ops.neuron(x, neuron="if")
+    assert (s.item(), v.item()) == (1.0, 0.0)
+    _, v, _, _ = ops.neuron(torch.zeros(1, 1), 0.25 * x[0], neuron="if")
+    assert v.item() == 0.5
+    leaf = torch.zeros(1, 1, requires_grad=True)
+    ops.neuron(leaf, neuron="if")[1].backward(x[0])
+    assert leaf.grad.item() == 2.0
+
+
+def test_zeros_without_memory():
+    with pytest.raises(ValueError, match="`x` has no memory"):
+        ops.neuron(torch._efficientzerotensor((3, 4)), **LIF)
 
 
 def test_unused_outputs_and_gradients():

@@ -137,7 +137,10 @@ def neuron(
         or isinstance(output_scale, Tensor)
         or torch.compiler.is_compiling()
     )
-    call = _PLANS.get(key) if kept else None
+    try:
+        call = _PLANS.get(key) if kept else None
+    except TypeError:  # a list of parameters: served, not kept
+        kept, call = False, None
     if call is None:
         call = plan(
             neuron=neuron,

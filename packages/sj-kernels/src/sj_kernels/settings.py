@@ -48,6 +48,8 @@ def _numbers(argument: str, values: Sequence[float], names: tuple[str, ...], own
                 f"`{argument}` (={tuple(values)}) must hold numbers; {name} is a "
                 f"{type(value).__name__}."
             )
+        if math.isnan(value):
+            raise ValueError(f"`{argument}` (={tuple(values)}) must hold numbers; {name} is NaN.")
 
 
 def check_no_gradient(argument: str, value: float | Tensor | None) -> None:
@@ -71,6 +73,13 @@ def native(settings: Settings) -> _ext.Neuron:
         SURROGATES[settings.surrogate],
         settings.surrogate,
     )
+    if settings.surrogate == "SquarewaveFourierSeries":
+        n = settings.surrogate_params[0]
+        if n < 1 or not float(n).is_integer():
+            raise ValueError(
+                f"`surrogate_params` (={settings.surrogate_params}) must begin with n, a whole "
+                "number of terms from 1 on."
+            )
     for argument in ("v_threshold", "v_reset", "output_scale"):
         value = getattr(settings, argument)
         if value is not None and math.isnan(value):
