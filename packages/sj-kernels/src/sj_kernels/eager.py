@@ -65,9 +65,9 @@ class _Fused(torch.autograd.Function):
         except RuntimeError:
             if not is_batched(gradients):
                 raise
+            x, v, w, decay, *_ = ctx.saved_tensors
             needed = ctx.needs_input_grad[4]
-            saved = ctx.saved_tensors[:4]
-            return None, *batched_backward(ctx.plan, gradients, *saved, ctx.fills, needed)
+            return None, *batched_backward(ctx.plan, gradients, x, v, w, decay, ctx.fills, needed)
 
 
 def _fused_backward(
