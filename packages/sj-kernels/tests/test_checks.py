@@ -140,6 +140,19 @@ def test_empty(shape, state):
         assert torch.equal(v.grad, torch.ones_like(v))
 
 
+@pytest.mark.parametrize("state", [0.3, None])
+def test_no_steps_of_an_expanded_view(state):
+    """Views without elements may have any strides; the states have memory for each neuron."""
+    x = torch.zeros(1, 1, 4).expand(3, 2, 4)[:0]
+    v = torch.full((2, 4), 0.3, requires_grad=True) if state is None else state
+    _, v_next, _, _ = ops.neuron(x, v, **LIF)
+    assert v_next.stride() == (4, 1)
+    assert torch.equal(v_next, torch.full((2, 4), 0.3))
+    if state is None:
+        v_next.sum().backward()
+        assert torch.equal(v.grad, torch.ones(2, 4))
+
+
 def test_outputs_do_not_alias():
     v = torch.zeros(4)
     _, v_next, _, _ = ops.neuron(torch.zeros(0, 4), v, **LIF)

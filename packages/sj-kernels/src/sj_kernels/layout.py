@@ -28,9 +28,14 @@ def dense_steps(x: Tensor, multi_step: bool) -> tuple[Tensor, bool, tuple[int, .
     A sequence made by `expand` repeats one step, which is read again at each time. The copy of a
     sequence whose steps are dense, but apart, keeps their layout.
     """
-    if x.is_contiguous():
-        return x, False, x.stride()[1:] if multi_step else x.stride()
     shape, strides = x.shape, x.stride()
+    if x.is_contiguous():
+        if not multi_step:
+            return x, False, strides
+        if shape[0] == 0 and not is_dense(shape[1:], strides[1:]):
+            # Without a step any view is contiguous; its states are tensors all the same.
+            return x, False, torch.empty(shape[1:], device="meta").stride()
+        return x, False, strides[1:]
     if not multi_step:
         if not is_dense(shape, strides):
             x = x.contiguous()
