@@ -159,3 +159,17 @@ def test_forward_mode_is_refused(name, requires_grad):
         assert torch.equal(CALLS[name](x), CALLS[name](x.detach()))
     with pytest.raises(NotImplementedError, match="forward mode; use the torch backend"):
         jvp(CALLS[name], (x,), (torch.ones_like(x),))
+
+
+@pytest.mark.parametrize("state", [False, True], ids=["x", "x and v"])
+def test_batched_gradients_of_the_step_api(state):
+    """`is_grads_batched` against one gradient at a time."""
+    x, v, _, _ = states("lif", (4, 5))
+    leaves = [x.requires_grad_(), v.requires_grad_()][: 1 + state]
+    v = v if state else v.detach()
+    spikes, _ = LIFMultiStep.apply(x, v, 1.0, None, 2.0, False, 0, 0.5, False)
+    batch = torch.randn(3, *spikes.shape, generator=torch.Generator().manual_seed(1))
+    found = torch.autograd.grad(spikes, leaves, batch, is_grads_batched=True, retain_graph=True)
+    for i, gradient in enumerate(batch):
+        one = torch.autograd.grad(spikes, leaves, gradient, retain_graph=True)
+        assert all(torch.equal(a[i], b) for a, b in zip(found, one, strict=True))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sj_kernels import launch
+from sj_kernels.batched import is_batched
 from sj_kernels.settings import Settings
 
 # v_fill, w, w_fill, decay, threshold, scale: a state is always given, all else is absent.
@@ -32,5 +33,10 @@ def backward(
     if torch.compiler.is_compiling():
         g_x, g_v, _, _ = torch.ops.sj.neuron_backward(*tensors, *_REST, *chosen, False)
     else:
-        g_x, g_v, _, _ = launch.backward(chosen, *tensors, *_REST, False)
+        try:
+            g_x, g_v, _, _ = launch.backward(chosen, *tensors, *_REST, False)
+        except RuntimeError:
+            if not is_batched((g_s, g_v_next)):
+                raise
+            g_x, g_v, _, _ = torch.ops.sj.neuron_backward(*tensors, *_REST, *chosen, False)
     return cast(Tensor, g_x), None if v is None else g_v
