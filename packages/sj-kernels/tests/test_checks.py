@@ -82,6 +82,11 @@ def test_channels():
         ({"surrogate_params": (1.0, 2.0)}, ValueError, "`surrogate_params`"),
         ({"params": (0.5, "0", 1.0)}, TypeError, "`params`"),
         ({"v_threshold": float("nan")}, ValueError, "`v_threshold`"),
+        ({"v_threshold": "high"}, TypeError, r"`v_threshold` \(='high'\) must be a number"),
+        ({"v_reset": []}, TypeError, r"`v_reset` \(=\[\]\) must be a number"),
+        ({"output_scale": "x"}, TypeError, r"`output_scale` \(='x'\) must be a number"),
+        ({"params": 0.5}, TypeError, r"`params` \(=0.5\) must be a tuple of numbers"),
+        ({"surrogate_params": 2.0}, TypeError, r"`surrogate_params` \(=2.0\) must be a tuple"),
         ({"params": (float("nan"), 0.0, 1.0)}, ValueError, "`params`.*reciprocal_tau is NaN"),
         ({"surrogate_params": (float("nan"),)}, ValueError, "`surrogate_params`.*alpha is NaN"),
         (

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sj_kernels import registration as registration  # defines torch.ops.sj
 from sj_kernels._plan import Plan
-from sj_kernels.settings import Settings, check_no_gradient
+from sj_kernels.settings import Settings, check_no_gradient, number, numbers
 
 _PLANS: dict[tuple[Any, ...], Plan] = {}
 
@@ -44,15 +44,17 @@ def plan(
     check_no_gradient("output_scale", output_scale)
     settings = Settings(
         neuron,
-        tuple(params),
-        0.0 if isinstance(v_threshold, Tensor) else float(v_threshold),
-        None if v_reset is None else float(v_reset),
+        numbers("params", params),
+        0.0 if isinstance(v_threshold, Tensor) else number("v_threshold", v_threshold),
+        None if v_reset is None else number("v_reset", v_reset),
         surrogate,
-        tuple(surrogate_params),
+        numbers("surrogate_params", surrogate_params),
         bool(detach_reset),
         bool(multi_step),
         bool(store_v_seq),
-        1.0 if output_scale is None or isinstance(output_scale, Tensor) else float(output_scale),
+        1.0
+        if output_scale is None or isinstance(output_scale, Tensor)
+        else number("output_scale", output_scale),
     )
     return Plan(
         settings,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,6 +50,22 @@ def _numbers(argument: str, values: Sequence[float], names: tuple[str, ...], own
             )
         if math.isnan(value):
             raise ValueError(f"`{argument}` (={tuple(values)}) must hold numbers; {name} is NaN.")
+
+
+def number(argument: str, value: Any) -> float:
+    """Return `value` as a float; TypeError that names the argument if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"`{argument}` (={value!r}) must be a number.") from None
+
+
+def numbers(argument: str, values: Any) -> tuple[float, ...]:
+    """Return parameters as a tuple; what it must hold is checked with the settings."""
+    try:
+        return tuple(values)
+    except TypeError:
+        raise TypeError(f"`{argument}` (={values!r}) must be a tuple of numbers.") from None
 
 
 def check_no_gradient(argument: str, value: float | Tensor | None) -> None:

@@ -55,6 +55,8 @@ class BaseNode(nn.Module):
                 f"{cls.__name__} has no dynamics; use IFNode, LIFNode, MultiStepIFNode or "
                 "MultiStepLIFNode."
             )
+        if not isinstance(x, Tensor):
+            raise TypeError(f"`x` (={x!r}) must be a tensor.")
         if not isinstance(self.v, Tensor):
             shape = x.shape[1:] if self._multi_step else x.shape
             state = geometry.state_dtype(x.dtype)

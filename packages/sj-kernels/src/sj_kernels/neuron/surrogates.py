@@ -1,7 +1,7 @@
 """Surrogates by index, and the settings that the functions of the step API share."""
 
 from sj_kernels.info import SURROGATES
-from sj_kernels.settings import Settings
+from sj_kernels.settings import Settings, number
 
 #: Name to index; the surrogates with one parameter, `alpha`.
 surrogate_function_dict: dict[str, int] = {
@@ -47,18 +47,18 @@ def settings(
             f"`grad_surrogate_function_index` (={index!r}) must be the index of a surrogate with "
             f"one parameter: {pairs}; those with two are served by `sj_kernels.ops.neuron`."
         )
-    v_reset = None if v_reset is None else float(v_reset)
+    v_reset = None if v_reset is None else number("v_reset", v_reset)
     params: tuple[float, ...] = ()
     if neuron == "lif":
         v_rest = 0.0 if v_reset is None else v_reset
-        params = (float(reciprocal_tau), v_rest, 0.0 if detach_input else 1.0)
+        params = (number("reciprocal_tau", reciprocal_tau), v_rest, 0.0 if detach_input else 1.0)
     return Settings(
         neuron,
         params,
-        float(v_threshold),
+        number("v_threshold", v_threshold),
         v_reset,
         _NAMES[index],
-        (float(alpha),),
+        (number("alpha", alpha),),
         bool(detach_reset),
         multi_step,
         store_v_seq,
