@@ -180,6 +180,8 @@ class Neuron {
 }  // namespace
 
 void bind_neuron(nb::module_& m) {
+    m.def("checkpoints", &checkpoints, nb::arg("steps"), nb::arg("of_double"),
+          "Rows of states that the CUDA backward over so many steps needs as scratch memory.");
     nb::class_<Neuron>(m, "Neuron", "Settings of a fused neuron.")
         .def(nb::init<int, const std::vector<double>&, bool, double, bool, double, int,
                       const std::vector<double>&, bool, double>(),

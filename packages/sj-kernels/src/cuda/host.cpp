@@ -22,7 +22,7 @@ struct Backward {
     template <class R, class E, int V, class N, class Reset> void run(const NeuronArgs& a) {
         const AnySurrogate<R> any(a);
         const int64_t blocks = ((a.n + V - 1) / V + kThreads - 1) / kThreads;
-        std::vector<R> shared(std::size_t(kSegment) * V * kThreads);
+        std::vector<R> shared(std::size_t(kSegment<R, V>) * V * kThreads);
         std::vector<double> sums(kThreads);
         for (int64_t block = 0; block < blocks; ++block) {
             for (int thread = 0; thread < kThreads; ++thread) {
@@ -45,6 +45,9 @@ void backward(const NeuronArgs& a) { dispatch(a, Backward{}); }
 
 }  // namespace
 
+int64_t checkpoints(int64_t T, bool of_double) {
+    return of_double ? checkpoints_of<double>(T) : checkpoints_of<float>(T);
+}
 Driver cuda_on_host() { return Driver{forward, backward}; }
 
 }  // namespace sj

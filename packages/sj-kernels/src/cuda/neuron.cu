@@ -15,9 +15,8 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
     forward_body<R, E, V, N, Reset>(a, int64_t(blockIdx.x) * kThreads + threadIdx.x);
 }
 
-// Given a bound for double, ptxas does not spill a value to save eight registers; with one for float
-// it would use more than it needs (0: none).
-template <class R> constexpr int kBlocks = sizeof(R) == 8 ? 8 : 0;
+// Blocks per SM: without a bound ptxas spills values to save a few registers.
+template <class R> constexpr int kBlocks = sizeof(R) == 8 ? 4 : 6;
 
 template <class R, class E, int V, class N, class Reset, Surrogates kOf>
 __global__ void __launch_bounds__(kThreads, kBlocks<R>)
@@ -52,7 +51,7 @@ struct Forward {
 struct Backward {
     template <class R, class E, int V, class N, class Reset> void run(const NeuronArgs& a) {
         const AnySurrogate<R> any(a);
-        const int64_t steps = a.T < kSegment ? a.T : kSegment;
+        const int64_t steps = a.T < kSegment<R, V> ? a.T : kSegment<R, V>;
         const std::size_t bytes = std::size_t(steps) * V * kThreads * sizeof(R);
         const cudaStream_t stream = static_cast<cudaStream_t>(a.stream);
         const auto kernel = is_common(a.surrogate)

@@ -9,6 +9,9 @@ namespace sj {
 bool has_cuda();
 Driver cuda();
 
+// Rows of n states, of double or of float, that backward over T steps needs in `scratch`.
+int64_t checkpoints(int64_t T, bool of_double);
+
 // The same kernel bodies on the host, for tests.
 Driver cuda_on_host();
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sj_kernels import _ext
 from sj_kernels.geometry import (
     Geometry,
     channels,
@@ -64,7 +65,6 @@ def _plain(tensor: Tensor) -> Tensor:
 # In place of a device's index: the CPU, and the CUDA kernels' bodies run on the CPU.
 _CPU = -1
 _CUDA_ON_HOST = -2
-_SEGMENT = 8  # steps between checkpoints of the CUDA backward (kSegment in src/cuda/body.hpp)
 
 
 def _place(x: Tensor) -> tuple[int, int]:
@@ -185,8 +185,9 @@ def backward(
     device, stream = _place(x)
     partial = scratch = None
     if device != _CPU:
-        checkpoints = (g.T - 1) // _SEGMENT * (2 if settings.neuron == "izhikevich" else 1)
-        scratch = torch.empty(checkpoints * g.n, dtype=g.state, device=g.device)
+        rows = _ext.checkpoints(g.T, g.state is torch.float64)
+        states = 2 if settings.neuron == "izhikevich" else 1
+        scratch = torch.empty(rows * states * g.n, dtype=g.state, device=g.device)
         if learnable is not None:
             partial = torch.empty((g.n + 63) // 64, dtype=torch.float64, device=g.device)
     total = native(settings).backward(
