@@ -81,11 +81,21 @@ def test_surrogates(surrogate):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("T", [1, 8, 9, 64])
+@pytest.mark.parametrize("T", [1, 16, 17, 64, 65, 150])
 def test_wide(T, dtype):
     cpu, cuda = (run(d, "lif", dtype, (T, 2**18)) for d in ("cpu", "cuda"))
     assert torch.equal(cpu[0], cuda[0])
     close(cpu[3], cuda[3], dtype)
+
+
+@pytest.mark.parametrize("neuron", ["lif", "plif", "izhikevich"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("T", [32, 33, 64, 65, 135])
+def test_segments(T, dtype, neuron):
+    cpu, cuda = (run(d, neuron, dtype, (T, 3, 5, 11)) for d in ("cpu", "cuda"))
+    assert torch.equal(cpu[0], cuda[0])
+    for a, b in zip(cpu, cuda, strict=True):
+        close(a, b, dtype)
 
 
 def test_channels_last():
