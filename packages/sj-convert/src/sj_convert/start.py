@@ -85,7 +85,7 @@ class LateIFNode(StartedNode, IFNode):
         [[1.0, 0.0], [0.0, 1.0]]
     """
 
-    native_name: ClassVar[str | None] = "if"
+    native_name = "if"
 
     def __init__(self, *, v_init: float = 0.0, step_mode: str = "s") -> None:
         super().__init__(v_threshold=1.0, v_reset=None, step_mode=step_mode)
