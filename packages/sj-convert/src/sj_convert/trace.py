@@ -88,7 +88,10 @@ class _Tracer(fx.Tracer):
         return (own and not container) or super().is_leaf_module(m, module_qualified_name)
 
 
-_OF_LISTS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack")
+_OF_LISTS = (
+    *("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack"),
+    "tile",
+)
 
 
 @functools.cache
@@ -100,9 +103,18 @@ def _refuses_proxies() -> bool:
     return False
 
 
+def _proxy_in(value: Any) -> fx.Proxy | None:
+    if isinstance(value, fx.Proxy):
+        return value
+    items = value if isinstance(value, tuple | list) else ()
+    return next((proxy for proxy in map(_proxy_in, items) if proxy is not None), None)
+
+
 @contextmanager
 def _lists_may_be_proxies() -> Iterator[None]:
     """Record `torch.stack(x.unbind())`: torch 2.6 refuses a proxy for a list before fx is asked.
+
+    Or in one, as in `torch.tile(token, (x.shape[0], 1))`.
 
     Newer ones ask it, and there nothing is replaced: their compiler may learn the names of torch's
     functions meanwhile, and would not know the ones put back.
@@ -114,9 +126,9 @@ def _lists_may_be_proxies() -> Iterator[None]:
     def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            tensors = args[0] if args else kwargs.get("tensors")
-            if isinstance(tensors, fx.Proxy):
-                return tensors.tracer.create_proxy("call_function", function, args, kwargs)
+            proxy = _proxy_in((*args, *kwargs.values()))
+            if proxy is not None:
+                return proxy.tracer.create_proxy("call_function", function, args, kwargs)
             return function(*args, **kwargs)
 
         return call
