@@ -6,7 +6,8 @@
 // With scale_ptr, scale is 1.
 // x, s, g_s, g_x are of `dtype`; all others of the state type: double for f64, else float.
 // Drivers do no checks: Python has done them. Null pointers: v, w (filled with v_fill, w_fill),
-// v_seq, and any incoming gradient (zero) or any outgoing one (not wanted) but g_x.
+// v_seq, and any incoming gradient (zero) or any outgoing one (not wanted) but g_x. On the CPU g_x
+// may be the memory of g_s: each gradient is read before it is written there.
 
 #include <cstdint>
 #include <type_traits>

@@ -45,15 +45,17 @@ template <class R, class N, class Reset> struct Run {
     int64_t ahead;
     bool claim;  // fetch the lines of outputs that stay in the caches before they are written
 
-    // `out` is the large output.
+    // `out` is the large output. Where it is the memory of the incoming gradient, its lines have been
+    // read: to write them past the caches, or to fetch them, would be for nothing.
     Run(const NeuronArgs& args, const N& n, void* out)
         : a(args),
           neuron(n),
           reset{R(args.v_reset)} {
         rows.dtype = a.dtype;
         const int64_t bytes = a.T * a.n * rows.size();
-        rows.stream = bytes >= kStreamBytes;
-        claim = bytes >= kClaimBytes && !rows.stream;
+        const bool in_place = out == a.g_s;
+        rows.stream = bytes >= kStreamBytes && !in_place;
+        claim = bytes >= kClaimBytes && !rows.stream && !in_place;
         rows.direct = rows.stream && a.dtype == rows.native() && on_line(out) &&
                       a.n * rows.size() % kLine == 0;
         if (rows.stream) want_huge_pages(out, bytes);

@@ -84,7 +84,7 @@ class Plan:
         decay: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Call the plan where neither torch.compile, torch.func nor forward mode is at work."""
-        if type(x) not in _PLAIN or _len_torch_dispatch_stack() or x.is_meta:
+        if type(x) not in _PLAIN or _len_torch_dispatch_stack():
             if not isinstance(x, Tensor):
                 raise TypeError(f"`x` (={x!r}) must be a tensor.")
             return self._registered(x, v, w, decay)
@@ -92,6 +92,8 @@ class Plan:
             outputs = simple(self, x, v, decay)
             if outputs is not None:
                 return outputs
+        if x.is_meta:
+            return self._registered(x, v, w, decay)
         if x.device.type not in ("cpu", "cuda"):
             raise ValueError(f"`x` (on {x.device}) must be on a CPU or a CUDA device.")
         return fused(self, x, _number("v", v), self._second(w), decay)
