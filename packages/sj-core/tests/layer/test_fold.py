@@ -250,6 +250,17 @@ def test_in_place_changes_of_an_output_are_safe(name, args, shape, kwargs):
     torch.testing.assert_close(*grads)
 
 
+def test_a_change_in_place_of_what_backward_reads_is_told():
+    class Softmax2d(layer.FoldTime, nn.Softmax2d):
+        step_shapes = ("N, C, H, W",)
+
+    x = torch.randn(3, 2, 4, 5, 5, requires_grad=True)
+    y = Softmax2d(step_mode="m")(x)
+    y *= 0.5  # its backward would take this for softmax's result
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.square().sum().backward()
+
+
 @pytest.mark.parametrize("grad", [True, False])
 def test_a_layer_that_returns_its_input_shares_its_memory_openly(grad):
     x = torch.ones(3, 2, 4, 5, 5, requires_grad=grad) * 1.0

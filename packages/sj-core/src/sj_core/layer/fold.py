@@ -13,9 +13,15 @@ from sj_core import base
 from sj_core._checks import check_tensor
 
 # Looked up once: in a network of small layers a call pays for every attribute of a module.
-_unsafe_view = torch.ops.aten._unsafe_view.default
 _is_compiling = torch.compiler.is_compiling
-_tracing_state = torch._C._get_tracing_state
+_without = torch._C._ExcludeDispatchKeyGuard
+_VIEW_TRACKING = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
+# Layers of torch whose backward does not read what they returned.
+_RESULT_UNREAD = (
+    *(nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm),
+    *(nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd),
+    *(nn.modules.pooling._AdaptiveAvgPoolNd, nn.Linear, nn.Upsample),
+)
 
 
 def fold_time(x_seq: Tensor) -> Tensor:
@@ -99,6 +105,7 @@ class FoldTime(base.StepModule):
     step_shapes: ClassVar[tuple[str, ...]] = ("N, *",)
     # Layers that act on the last axes only need no folding: torch takes any leading axes.
     _acts_on_last_axes: ClassVar[bool] = False
+    _result_unread: ClassVar[bool] = False
     # Tuples: what torch.export of every supported torch reads from a class.
     _ranks_of_a_step: ClassVar[tuple[int, ...]]
     _ranks_of_a_sequence: ClassVar[tuple[int, ...]]
@@ -107,6 +114,7 @@ class FoldTime(base.StepModule):
         super().__init_subclass__(**kwargs)
         cls._ranks_of_a_step = _accepted_ranks(cls.step_shapes, "s")
         cls._ranks_of_a_sequence = _accepted_ranks(cls.step_shapes, "m")
+        cls._result_unread = issubclass(cls, _RESULT_UNREAD)
         if issubclass(cls, nn.Module):
             cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
 
@@ -131,15 +139,19 @@ class FoldTime(base.StepModule):
         """Fold, call torch's layer once, unfold."""
         y = super().forward(fold_time(x_seq), *args, **kwargs)  # type: ignore[misc]
         if (
-            isinstance(y, Tensor)
+            self._result_unread
+            and isinstance(y, Tensor)
             and y.requires_grad
             and not _is_compiling()
             and not y._is_view()
-            and _tracing_state() is None
         ):
-            # Nothing else holds this tensor, so its new shape need not be tracked as a view: a
-            # residual `y += x` would pay for that, and FSDP2 would warn of it.
-            return _unsafe_view(y, (*x_seq.shape[:2], *y.shape[1:]))
+            # Nobody else holds this tensor, so its new shape need not be tracked as a view: a
+            # residual `y += x` would pay for that, and FSDP2 would warn of it. Where a backward
+            # reads it, as softmax's does, it must be: torch then tells that it was changed.
+            T, N, *_ = x_seq.shape
+            _, *shape = y.shape
+            with _without(_VIEW_TRACKING):
+                return y.view(T, N, *shape)
         return unfold_time(y, x_seq)
 
     def extra_repr(self) -> str:

@@ -11,7 +11,7 @@ class FoldTimeBatchNorm(FoldTime):
     """Batch normalisations: an empty sequence leaves the running statistics alone."""
 
     def sequence_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if x_seq.shape[0] == 0:
+        if x_seq.size(0) == 0:
             return x_seq.clone()
         return super().sequence_forward(x_seq, *args, **kwargs)
 
