@@ -25,6 +25,7 @@ class _Cached:
         "device",
         "dtype",
         "multi_step",
+        "on_cpu",
         "plan",
         "read",
         "read_surrogate",
@@ -38,7 +39,8 @@ class _Cached:
         self, node: BaseNode, x: Tensor, multi_step: bool, surrogate: Any, plan: Any
     ) -> None:
         self.plan, self.surrogate = plan, surrogate
-        self.multi_step, self.dtype, self.device = multi_step, x.dtype, x.device
+        self.multi_step, self.dtype = multi_step, x.dtype
+        self.on_cpu, self.device = x.is_cpu, x.device  # the device is dear to ask for
         self.two_states = len(node.native_memories) == 2
         left_out = {"training", "_step_mode", "v_seq", *node._memory_reset_values}
         self.read = _reader(node.__dict__, left_out)
@@ -94,7 +96,8 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
             cached is None
             or cached.multi_step is not multi_step
             or cached.dtype is not x.dtype
-            or cached.device != x.device
+            or cached.on_cpu is not x.is_cpu
+            or (not cached.on_cpu and cached.device != x.device)
             or cached.surrogate is not surrogate
             or cached.read(d) != cached.values
             or cached.read_surrogate(surrogate.__dict__) != cached.surrogate_values

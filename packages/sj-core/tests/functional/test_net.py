@@ -66,6 +66,24 @@ def test_reset_reaches_every_memory_and_foreign_resets():
     assert net[4].resets == 1
 
 
+def test_reset_finds_a_method_of_one_module_and_what_a_wrapper_passes_on():
+    class Wrapper(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = [Foreign()]  # no child
+
+        def __getattr__(self, name):
+            return getattr(self.__dict__["inner"][0], name)
+
+    identity, child, calls = nn.Identity(), nn.Module(), []
+    identity.reset = lambda: calls.append("own")
+    child.reset = nn.Identity()  # a child that happens to be called so
+    net = nn.Sequential(identity, Wrapper(), child)
+    functional.reset_net(net)
+    assert calls == ["own"]
+    assert net[1].inner[0].resets == 1
+
+
 def test_reset_sees_modules_added_later_and_no_others():
     net = nn.Sequential(neuron.IFNode())
     functional.reset_net(net)

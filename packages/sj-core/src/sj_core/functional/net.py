@@ -41,6 +41,8 @@ _BLIND_TO_TIME = (
     nn.Dropout3d,
 )
 
+_getattr: Any = nn.Module.__getattr__
+
 
 def reset_net(net: nn.Module) -> None:
     """Put every memory in ``net`` back to its reset value: call it between sequences.
@@ -167,6 +169,10 @@ def set_spiking_mode(net: nn.Module, spiking: bool) -> None:
 def _call_each(net: nn.Module, method: str) -> None:
     check_module("net", net)
     for module in net.modules():
+        cls: Any = type(module)
+        searched_by_torch = cls.__getattr__ is _getattr  # to no end but a long message
+        if searched_by_torch and not hasattr(cls, method) and method not in module.__dict__:
+            continue
         function = getattr(module, method, None)
         # A child that happens to be called `reset` is no method.
         if callable(function) and not isinstance(function, nn.Module):

@@ -170,12 +170,13 @@ class BaseNode(SpikingNode):
         return y.to(x.dtype)
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
-        dtype = state_dtype(x_seq)
-        if x_seq.shape[0] == 0:
+        if x_seq.size(0) == 0:
+            state_dtype(x_seq)  # refused, as any other
             return torch.empty_like(x_seq)
         native = _native.try_native(self, x_seq, True)
         if native is not None:
             return native
+        dtype = state_dtype(x_seq)
         self._materialise(x_seq[0])
         outputs: list[Tensor] = []
         voltages: list[Tensor] = []
