@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from sj_core.backend import functorch_level, load_kernels, resolve
+from sj_core.base import backward_at_work, guarded, refuse_recompute
 
 if TYPE_CHECKING:
     from sj_core.neuron.base import BaseNode
@@ -42,7 +43,8 @@ class _Cached:
         self.multi_step, self.dtype = multi_step, x.dtype
         self.on_cpu, self.device = x.is_cpu, x.device  # the device is dear to ask for
         self.two_states = len(node.native_memories) == 2
-        left_out = {"training", "_step_mode", "v_seq", *node._memory_reset_values}
+        left_out = {"training", "_step_mode", "v_seq", "_left", "_recomputed_in"}
+        left_out.update(node._memory_reset_values)
         self.read = _reader(node.__dict__, left_out)
         self.read_surrogate = _reader(surrogate.__dict__, {"training"})
         self.values = self.read(node.__dict__)
@@ -83,10 +85,16 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
     d = node.__dict__
     if d["_backend"] == "torch":
         return None
-    if _is_compiling() or d.get("v_threshold").__class__ is not float:
+    if _is_compiling():
         return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
-    if functorch_level() is not None or forward_ad._current_level >= 0:  # `backend.transformed`
-        return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
+    if (
+        d.get("v_threshold").__class__ is not float
+        or functorch_level() is not None  # this and the next: `backend.transformed`
+        or forward_ad._current_level >= 0
+    ):
+        if resolve(node, x) == "native":
+            return guarded(run_native, node, node, x, multi_step)  # type: ignore[no-any-return]
+        return None
     # A single step costs little more than this function: every setting that a plan may depend on
     # is compared with the one it was made for, nothing is built.
     surrogate = node._modules["surrogate_function"]
@@ -110,14 +118,19 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
     plan = cached.plan
     if plan is None:
         return None
+    task = backward_at_work()
+    if task != -1:
+        refuse_recompute(node, task)
     try:
         w = d["w"] if cached.two_states else None
         decay = node.native_decay(x) if plan.learnable else None
-        spike, d["v"], w, v_seq = plan.eager(x, d["v"], w, decay)
+        spike, v, w, v_seq = plan.eager(x, d["v"], w, decay)
     except (KeyError, TypeError, ValueError, RuntimeError):
         # A state that does not fit, is of another dtype or of inference mode: told, or converted,
         # there.
-        return run_native(node, x, multi_step)
+        return guarded(run_native, node, node, x, multi_step)  # type: ignore[no-any-return]
+    d["v"] = v
+    d["_left"] = id(v)
     if w is not None:
         d["w"] = w
     if v_seq is not None:

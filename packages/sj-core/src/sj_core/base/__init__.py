@@ -4,6 +4,11 @@ from sj_core.base.memory import (
     MemoryModule as MemoryModule,
     call_as_leaf as call_as_leaf,
 )
+from sj_core.base.recompute import (
+    backward_at_work as backward_at_work,
+    guarded as guarded,
+    refuse_recompute as refuse_recompute,
+)
 from sj_core.base.step_mode import (
     STEP_MODES as STEP_MODES,
     MultiStepModule as MultiStepModule,

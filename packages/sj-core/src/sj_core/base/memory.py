@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from sj_core._checks import check_tensor
+from sj_core.base.recompute import guarded
 from sj_core.base.step_mode import StepModule
 from sj_core.base.tensor import out_of_inference, state_dtype
 from sj_core.base.tree import combine_tensors, map_tensors
+
+_is_compiling = torch.compiler.is_compiling
 
 
 def call_as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> fx.Proxy:
@@ -60,6 +63,8 @@ class MemoryModule(nn.Module, StepModule):
     torchdynamo_force_dynamic = True
     #: Whether an input that is no tensor is refused, by name.
     takes_tensors_only: ClassVar[bool] = False
+    #: Whether `forward` sees to it that no backward computes it again from a state that moved on.
+    guards_recompute: ClassVar[bool] = True
 
     def __init__(self, step_mode: str = "s") -> None:
         super().__init__()
@@ -165,9 +170,10 @@ class MemoryModule(nn.Module, StepModule):
             raise ValueError(
                 f"`x` has shape [] but {type(self).__name__} with step_mode='m' takes [T, N, *]."
             )
-        if one_step:
-            return self.single_step_forward(x, *args, **kwargs)
-        return self.multi_step_forward(x, *args, **kwargs)
+        step = self.single_step_forward if one_step else self.multi_step_forward
+        if self.guards_recompute and not _is_compiling():
+            return guarded(step, self, x, *args, **kwargs)
+        return step(x, *args, **kwargs)
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define `single_step_forward(x)`.")
@@ -212,6 +218,8 @@ class MemoryModule(nn.Module, StepModule):
         }
         # A shallow copy has its own reset values too.
         state["_memory_reset_values"] = dict(self._memory_reset_values)
+        for mark in ("_left", "_recomputed_in"):  # of this module's own tensors
+            state.pop(mark, None)
         return state
 
     def _is_of_torch(self, key: str) -> bool:

@@ -43,6 +43,7 @@ class DropConnectLinear(base.MemoryModule):
     bias: nn.Parameter | None
     mask_w: Any
     mask_b: Any
+    guards_recompute = False  # masks stay what they were
     takes_tensors_only = True
 
     def __init__(

@@ -33,6 +33,7 @@ class Dropout(base.MemoryModule):
 
     mask: Any
     takes_tensors_only = True
+    guards_recompute = False  # a mask stays what it was
 
     def __init__(self, p: float = 0.5, step_mode: str = "s") -> None:
         super().__init__(step_mode)

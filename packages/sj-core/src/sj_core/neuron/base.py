@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from sj_core import _native
 from sj_core._checks import as_flag, as_float
-from sj_core.base import map_tensors, state_dtype
+from sj_core.base import guarded, map_tensors, state_dtype
 from sj_core.neuron.spiking import SpikingNode
+
+_is_compiling = torch.compiler.is_compiling
 
 
 class BaseNode(SpikingNode):
@@ -47,6 +49,10 @@ class BaseNode(SpikingNode):
 
     native_memories: ClassVar[tuple[str, ...]] = ("v",)
     v: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.guards_recompute = _has_own_loop(cls)
 
     def __init__(
         self,
@@ -161,6 +167,10 @@ class BaseNode(SpikingNode):
         spike = _native.try_native(self, x, False)
         if spike is not None:
             return spike
+        step = self._single_step_on_torch
+        return step(x) if _is_compiling() else guarded(step, self, x)
+
+    def _single_step_on_torch(self, x: Tensor) -> Tensor:
         self._materialise(x)
         y = self._step(x.to(state_dtype(x)))
         for name in self._memory_reset_values:
@@ -176,6 +186,10 @@ class BaseNode(SpikingNode):
         native = _native.try_native(self, x_seq, True)
         if native is not None:
             return native
+        steps = self._multi_step_on_torch
+        return steps(x_seq) if _is_compiling() else guarded(steps, self, x_seq)
+
+    def _multi_step_on_torch(self, x_seq: Tensor) -> Tensor:
         dtype = state_dtype(x_seq)
         self._materialise(x_seq[0])
         outputs: list[Tensor] = []
@@ -216,6 +230,17 @@ class BaseNode(SpikingNode):
             f"detach_reset={self.detach_reset}, step_mode={self.step_mode!r}, "
             f"backend={self.backend!r}, store_v_seq={self.store_v_seq}"
         )
+
+
+def _has_own_loop(cls: type[BaseNode]) -> bool:
+    # Those of BaseNode guard against a recomputed forward themselves, at less cost than `forward`.
+    return (
+        cls.single_step_forward is not BaseNode.single_step_forward
+        or cls.multi_step_forward is not BaseNode.multi_step_forward
+    )
+
+
+BaseNode.guards_recompute = False
 
 
 def as_threshold(value: Any) -> float | Tensor:
