@@ -38,9 +38,9 @@ def fold_time(x_seq: Tensor) -> Tensor:
     if (
         x_seq.dim() > 4
         and x_seq.stride(2) == 1
-        and x_seq.stride(-1) == x_seq.shape[2]
-        and x_seq.stride(0) != x_seq.shape[1] * x_seq.stride(1)
-        and x_seq.shape[0] > 1 < x_seq.shape[1]
+        and x_seq.stride(0) != x_seq.size(1) * x_seq.stride(1)
+        and x_seq.stride(-1) == x_seq.size(2)
+        and x_seq.size(0) > 1 < x_seq.size(1)
     ):
         # Channels-last images in an order that needs a copy, such as [N, T, C, H, W] transposed:
         # copied with the channels last, where a plain flatten would put them first.
