@@ -9,6 +9,8 @@ here, depends on the versions of torch and of Python: it is counted once, on fre
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -25,17 +27,21 @@ _uses_of_storage: Any = getattr(torch._C, "_storage_Use_Count", None)
 # References to a fresh gradient: that is a view, that is none. None: not counted yet.
 _fresh: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 _NEVER = ((), ())
+# What a thread that counts has found so far.
+_counting: dict[int, list[tuple[int, ...]]] = {}
+
+#: A call of the thin path on a sequence, from whose backward `is_last` is asked; set by `_plan`.
+example: Callable[[Tensor], Tensor] | None = None
 
 
 def is_last(ctx: Any, gradient: Tensor) -> bool:
-    """Tell whether `gradient`, just come to the backward of `ctx`, is of use to nobody else.
-
-    It must be called by a function that the backward of a `torch.autograd.Function` calls with
-    `(ctx, *gradients)`, and that function's `_backward_cls.apply` must be its backward.
-    """
+    """Tell whether `gradient`, just come to the backward of `ctx`, is of use to nobody else."""
     global _fresh
     if type(gradient) is not Tensor or _running_node is None or _running_node() is not ctx:
         return False  # called by hand, or by what compiles the graph
+    if _counting and get_ident() in _counting:
+        _counting[get_ident()].append(_references(gradient))
+        return False
     if _fresh is None:
         if _len_torch_dispatch_stack() or _len_torch_function_stack():
             return False
@@ -53,49 +59,33 @@ def _references(gradient: Any) -> tuple[int, ...]:
     return own if base is None else (*own, _getrefcount(base), base._use_count())
 
 
-class _Counting(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, found: list[tuple[int, ...]], x: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.found = found
-        return x.clone(), x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, g_s: Tensor, g_v_next: Tensor | None) -> Any:
-        return _counting_backward(ctx, g_s, g_v_next)
-
-
-_Counting._backward_cls.apply = _Counting.backward  # type: ignore[attr-defined]
-
-
-def _counting_backward(ctx: Any, g_s: Tensor, g_v_next: Tensor | None) -> Any:
-    _count_one(ctx, g_s)
-    return None, g_s
-
-
-def _count_one(ctx: Any, gradient: Tensor) -> None:
-    ctx.found.append(_references(gradient))
-
-
 def _count() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Count on gradients that are fresh, and see that others count otherwise."""
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    """Count on gradients that are fresh, by the very way of all others, and see that kept ones
+    count otherwise."""
+    if example is None or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return _NEVER
-    found: list[tuple[int, ...]] = []
-    kept: list[Tensor] = []
+    found = _counting[get_ident()] = []
     try:
         with torch.enable_grad():
-            for shape in ((2, 1), (2,)):
-                for held in (None, "by a hook", "by its memory", "by the engine"):
-                    x = torch.ones(2, device="cpu", requires_grad=True)
-                    h, _ = _Counting.apply(found, x)
-                    if held == "by a hook":
-                        h.register_hook(kept.append)
-                    elif held == "by its memory":
-                        h.register_hook(lambda g: kept.append(g.detach()))
-                    y = (h.view(shape) if len(shape) > 1 else h) * 2
-                    torch.autograd.grad(y.sum(), (x, h) if held == "by the engine" else x)
+            for as_view in (True, False):
+                for holder in (None, "a hook", "a hook, the memory", "the engine"):
+                    _backward_of(example, as_view, holder)
     except (AttributeError, RuntimeError):
         return _NEVER
+    finally:
+        del _counting[get_ident()]
     views, others = found[:4], found[4:]
-    told = all(fresh not in rest for fresh, *rest in (views, others))
+    told = len(found) == 8 and all(fresh not in kept for fresh, *kept in (views, others))
     return (views[0], others[0]) if told else _NEVER
+
+
+def _backward_of(call: Callable[[Tensor], Tensor], as_view: bool, holder: str | None) -> None:
+    x = torch.zeros(1, LEAST_BYTES // 4, dtype=torch.float32, device="cpu", requires_grad=True)
+    s = call(x)
+    kept: list[Tensor] = []
+    if holder == "a hook":
+        s.register_hook(kept.append)
+    elif holder == "a hook, the memory":
+        s.register_hook(lambda gradient: kept.append(gradient.detach()))
+    y = (s.view(-1) if as_view else s) * 2
+    torch.autograd.grad(y.sum(), (x, s) if holder == "the engine" else x)
