@@ -1,6 +1,7 @@
 """Backward that writes over its gradient: only where nobody else has it, and with the same bits."""
 
 import gc
+import sys
 
 import pytest
 import torch
@@ -131,6 +132,17 @@ def test_where_references_cannot_be_told_apart_none_is_taken(monkeypatch):
     monkeypatch.setattr(reuse, "_references", lambda _: (2,))
     assert run(backward, monkeypatch)[1] == 1
     assert reuse._fresh == ((), ())
+
+
+def test_references_are_not_counted_under_a_debugger(monkeypatch):
+    monkeypatch.setattr(reuse, "_fresh", None)
+    before = sys.gettrace()
+    try:
+        sys.settrace(lambda *_: None)
+        assert run(backward, monkeypatch)[1] == 1
+    finally:
+        sys.settrace(before)
+    assert reuse._fresh is None
 
 
 def test_nothing_is_kept_alive(monkeypatch):

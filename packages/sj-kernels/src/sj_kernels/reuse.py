@@ -43,8 +43,8 @@ def is_last(ctx: Any, gradient: Tensor) -> bool:
         _counting[get_ident()].append(_references(gradient))
         return False
     if _fresh is None:
-        if _len_torch_dispatch_stack() or _len_torch_function_stack():
-            return False
+        if _len_torch_dispatch_stack() or _len_torch_function_stack() or sys.gettrace():
+            return False  # modes and debuggers may hold what they see: not now
         _fresh = _count()
     return _references(gradient) == _fresh[gradient._base is None]
 
