@@ -56,6 +56,19 @@ class Keeping(torch.autograd.Function):
         return gradient
 
 
+class Made(torch.autograd.Function):
+    """The identity, whose gradient is made by a function."""
+
+    @staticmethod
+    def forward(ctx, x, make):
+        ctx.make = make
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return ctx.make(gradient), None
+
+
 class Saved(torch.autograd.Function):
     """The identity, whose gradient is a tensor saved in forward."""
 
@@ -83,6 +96,13 @@ def keep_memory_in_hook(s):
 def keep_numpy_in_hook(s):
     s.register_hook(lambda g: KEPT.append(torch.from_numpy(g.numpy())))
     backward(s)
+
+
+def keep_storage_in_hook(s):
+    storages = []
+    s.register_hook(lambda g: storages.append(g.untyped_storage()))
+    backward(s)
+    KEPT.append(torch.empty(0).set_(storages[0]))
 
 
 def keep_in_prehook(s):
@@ -148,6 +168,42 @@ def by_hand_within_a_hook(s):
     one.sum().backward()
 
 
+def by_hand_within_a_hook_of_its_own(s):
+    x = s.grad_fn.next_functions[0][0].variable
+    kept = torch.linspace(-1, 2, s.numel()).view_as(s)  # by this name alone
+
+    def hook(_):
+        _, x.grad, _ = s.grad_fn.apply(kept, None)
+
+    s.grad_fn.register_prehook(hook)
+    torch.autograd.grad(weighted(s).sum(), x)
+    KEPT.append(kept)
+
+
+def memory_of_numpy(s):
+    memory = torch.linspace(-1, 2, s.numel()).numpy().copy()
+    Made.apply(s, lambda _: torch.from_numpy(memory).view_as(s)).sum().backward()
+    KEPT.append(torch.from_numpy(memory))
+
+
+def memory_of_bytes(s):
+    memory = bytearray(torch.linspace(-1, 2, s.numel()).numpy().tobytes())
+    make = lambda: torch.frombuffer(memory, dtype=torch.float32)  # noqa: E731
+    Made.apply(s, lambda _: make().view_as(s)).sum().backward()
+    KEPT.append(make())
+
+
+def memory_of_other_processes(s):
+    def make(_):
+        shared = torch.linspace(-1, 2, s.numel()).share_memory_()
+        fd, size = shared.untyped_storage()._share_fd_cpu_()
+        others = torch.UntypedStorage._new_shared_fd_cpu(fd, size)
+        KEPT.append(torch.empty(0).set_(others))
+        return shared.view_as(s)
+
+    Made.apply(s, make).sum().backward()
+
+
 def twice_from_what_was_saved(s):
     y = Saved.apply(s)
     y.sum().backward(retain_graph=True)
@@ -158,5 +214,6 @@ def twice_from_what_was_saved(s):
 OTHERS = [
     *(keep_in_hook, keep_memory_in_hook, keep_numpy_in_hook, keep_in_prehook, keep_in_posthook),
     *(keep_what_a_view_gives, keep_in_a_function, capture, capture_a_view, give, give_a_view),
-    *(give_through_a_sum, by_hand, by_hand_within_a_hook),
+    *(give_through_a_sum, by_hand, by_hand_within_a_hook, keep_storage_in_hook, memory_of_numpy),
+    *(memory_of_bytes, memory_of_other_processes),
 ]

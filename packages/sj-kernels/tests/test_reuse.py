@@ -6,7 +6,17 @@ import sys
 import pytest
 import torch
 from kernels_reference import NEURON_PARAMS, SURROGATE_PARAMS
-from reuse_cases import KEPT, LIF, OTHERS, backward, run, twice_from_what_was_saved, weighted
+from reuse_cases import (
+    KEPT,
+    LIF,
+    OTHERS,
+    Made,
+    backward,
+    by_hand_within_a_hook_of_its_own,
+    run,
+    twice_from_what_was_saved,
+    weighted,
+)
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -45,6 +55,7 @@ def test_channels_last(monkeypatch):
     images = torch.randn(32, 16, 32, 32).to(memory_format=torch.channels_last)
     conv = torch.nn.Conv2d(16, 8, 3).to(memory_format=torch.channels_last)
     grads = []
+    ops.neuron(torch.ones(4, 1 << 17, requires_grad=True), **LIF)[0].sum().backward()  # counts
     for reuse_it in (True, False):
         x = images.clone(memory_format=torch.preserve_format).requires_grad_()
         fresh = []
@@ -77,6 +88,49 @@ def test_a_saved_gradient_serves_a_second_backward(monkeypatch):
     (found, _), _ = run(twice_from_what_was_saved, monkeypatch)
     assert torch.equal(found, expected)
     assert torch.equal(*KEPT)
+
+
+def test_backward_by_hand_within_a_hook_of_the_node(monkeypatch):
+    KEPT.clear()
+    (expected, _), _ = run(backward, monkeypatch)
+    (found, _), _ = run(by_hand_within_a_hook_of_its_own, monkeypatch)
+    assert torch.equal(found, expected)
+    assert torch.equal(KEPT[0].flatten(), torch.linspace(-1, 2, KEPT[0].numel()))
+
+
+def test_a_result_has_no_history_of_the_gradient(monkeypatch):
+    """A Function that records its backward gives a gradient that requires grad."""
+
+    def make(g):
+        with torch.enable_grad():
+            return torch.ones_like(g).requires_grad_() * 2
+
+    def use(s):
+        x = s.grad_fn.next_functions[0][0].variable
+        (x.grad,) = torch.autograd.grad(Made.apply(s, make).sum(), x)
+        assert not x.grad.requires_grad
+
+    run(use, monkeypatch)
+
+
+def test_references_are_not_counted_while_a_tracer_adds_some(monkeypatch):
+    def trace(frame, *_):
+        _ = frame.f_locals  # a second reference to each local
+        return trace
+
+    def traced(s):
+        loss = weighted(s).sum()
+        sys.settrace(trace)
+        try:
+            loss.backward()
+        finally:
+            sys.settrace(before)
+
+    before = sys.gettrace()
+    monkeypatch.setattr(reuse, "_fresh", None)
+    assert run(traced, monkeypatch)[1] == 1
+    assert reuse._fresh is None
+    assert run(backward, monkeypatch)[1] == 0
 
 
 def test_a_retained_gradient_is_a_copy(monkeypatch):
@@ -131,18 +185,7 @@ def test_where_references_cannot_be_told_apart_none_is_taken(monkeypatch):
     monkeypatch.setattr(reuse, "_fresh", None)
     monkeypatch.setattr(reuse, "_references", lambda _: (2,))
     assert run(backward, monkeypatch)[1] == 1
-    assert reuse._fresh == ((), ())
-
-
-def test_references_are_not_counted_under_a_debugger(monkeypatch):
-    monkeypatch.setattr(reuse, "_fresh", None)
-    before = sys.gettrace()
-    try:
-        sys.settrace(lambda *_: None)
-        assert run(backward, monkeypatch)[1] == 1
-    finally:
-        sys.settrace(before)
-    assert reuse._fresh is None
+    assert reuse._fresh == reuse._NEVER
 
 
 def test_nothing_is_kept_alive(monkeypatch):
