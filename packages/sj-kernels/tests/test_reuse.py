@@ -11,6 +11,7 @@ from reuse_cases import (
     LIF,
     OTHERS,
     Made,
+    Shared,
     backward,
     by_hand_within_a_hook_of_its_own,
     run,
@@ -111,6 +112,28 @@ def test_a_result_has_no_history_of_the_gradient(monkeypatch):
         assert not x.grad.requires_grad
 
     run(use, monkeypatch)
+
+
+def test_a_result_is_no_view(monkeypatch):
+    """Leaves would share the memory of a gradient and of a view of it, and add to it twice."""
+    a, b = (torch.zeros(4, 1 << 16, requires_grad=True) for _ in range(2))
+    s = ops.neuron(Shared.apply(b, a), neuron="if")[0]
+    for _ in range(2):
+        (s.flatten() * 1).sum().backward(retain_graph=True)  # the gradient comes as a view
+        assert a.grad.data_ptr() != b.grad.data_ptr()
+    c = torch.zeros(4, 1 << 16, requires_grad=True)
+    ops.neuron(c, neuron="if")[0].sum().backward()
+    for leaf in (a, b):
+        assert torch.equal(leaf.grad, 2 * c.grad)
+
+
+def test_a_result_keeps_no_larger_memory_alive(monkeypatch):
+    def use(s):
+        wide = torch.cat([s, torch.zeros(20, *s.shape[1:])])
+        (wide * torch.rand_like(wide)).sum().backward()
+
+    (found, _), _ = run(use, monkeypatch)
+    assert found.untyped_storage().nbytes() == found.nbytes
 
 
 def test_references_are_not_counted_while_a_tracer_adds_some(monkeypatch):

@@ -170,7 +170,9 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
             g_s = g_s.contiguous()
         g_s_at = g_s.data_ptr()
         if (reuse or g_s is not given) and g_s_at:
-            g_x = g_s  # the kernel reads each gradient before it writes there
+            # The kernel reads each gradient before it writes there. A result is no view: where one
+            # and a view of it are two gradients, AccumulateGrad would keep both as they are.
+            g_x = g_s if g_s._base is None else g_s.detach()
     if g_x is None:
         g_x = _empty_like(x)
     if g_v_next is None:
