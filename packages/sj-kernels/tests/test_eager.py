@@ -109,10 +109,14 @@ def test_wrong_decay(neuron, decay, rule):
         ops.neuron(torch.zeros(3, 4), neuron=neuron, params=NEURON_PARAMS[neuron], decay=decay)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of vmap, once per process
 @pytest.mark.parametrize("store_v_seq", [False, True], ids=["thin", "full"])
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_batched_gradients(neuron, store_v_seq):
-    """`is_grads_batched`, as `jacobian(vectorize=True)` uses it, against one gradient at a time."""
+    """`is_grads_batched`, as `jacobian(vectorize=True)` uses it, against one gradient at a time.
+
+    And `torch.vmap` over `torch.autograd.grad`, as its documentation has it.
+    """
     generator = torch.Generator().manual_seed(3)
     x = (torch.randn(4, 7, generator=generator) + 0.4).requires_grad_()
     v = torch.zeros(7, requires_grad=True)
@@ -123,6 +127,9 @@ def test_batched_gradients(neuron, store_v_seq):
     leaves = [t for t in (x, v, decay) if t is not None]
     batch = [torch.randn(3, *o.shape, generator=generator) for o in outputs]
     found = torch.autograd.grad(outputs, leaves, batch, is_grads_batched=True, retain_graph=True)
+    grad = lambda *g: torch.autograd.grad(outputs, leaves, g, retain_graph=True)  # noqa: E731
+    mapped = torch.vmap(grad)(*batch)
+    assert all(torch.equal(a, b) for a, b in zip(found, mapped, strict=True))
     for i in range(3):
         one = torch.autograd.grad(outputs, leaves, [b[i] for b in batch], retain_graph=True)
         assert all(torch.equal(a[i], b) for a, b in zip(found, one, strict=True))

@@ -1,8 +1,8 @@
 """Backward for a batch of incoming gradients: `torch.autograd.grad(..., is_grads_batched=True)`.
 
-It is how `torch.autograd.functional.jacobian(vectorize=True)` works. Its tensors have no memory of
-their own, which the kernels notice as they ask for it; torch then calls the registered op for each
-gradient.
+It is how `torch.autograd.functional.jacobian(vectorize=True)` works, and `torch.vmap` over
+`torch.autograd.grad`. Their tensors have no memory of their own, which the kernels notice as they
+ask for it; torch then calls the registered op for each gradient.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ Tensors = tuple[Tensor | None, ...]
 
 def is_batched(gradients: Tensors) -> bool:
     """Tell whether one of the gradients stands for a batch of them."""
-    is_one = torch._C._functorch.is_legacy_batchedtensor
-    return any(g is not None and is_one(g) for g in gradients)
+    of = torch._C._functorch
+    return any(
+        g is not None and (of.is_legacy_batchedtensor(g) or of.is_batchedtensor(g))
+        for g in gradients
+    )
 
 
 def batched_backward(
