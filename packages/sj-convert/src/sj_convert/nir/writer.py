@@ -16,11 +16,17 @@ from sj_convert.flow import module_of, operation_name
 from sj_convert.nir.extra import as_array
 from sj_convert.nir.target import Target, shape_of, through
 from sj_convert.nir.write_module import nodes_of
+from sj_convert.rewrite import argument
 from sj_convert.trace import source_line
 from sj_core import layer
 from sj_core.base import MemoryModule
 
 _SUMS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+_DIFFERENCES = {
+    *(operator.sub, operator.isub, torch.sub, torch.subtract),
+    *("sub", "sub_", "subtract", "subtract_"),
+}
+_NEGATIONS = {operator.neg, torch.neg, torch.negative, "neg", "negative"}
 _FLATTENS = {torch.flatten, "flatten"}
 _RESHAPES = {torch.reshape, "reshape", "view"}
 _PASSED = {"contiguous", "clone", "detach", F.dropout, torch.clone}
@@ -139,15 +145,36 @@ class Writer:
             target for source, target in self.edges if source in sources and target not in before
         )
 
+    def sum(self, node: fx.Node) -> bool:
+        """Write ``a + alpha b`` or ``a - alpha b``; whether it is one of two values."""
+        a, b = argument(node, 0, "input"), argument(node, 1, "other")
+        if a not in self.ends or b not in self.ends or shape_of(a) != shape_of(b):
+            return False
+        alpha = node.kwargs.get("alpha", 1)
+        if not isinstance(alpha, int | float):
+            return False
+        factor = -float(alpha) if node.target in _DIFFERENCES else float(alpha)
+        ends = [*self.ends[a]]
+        # NIR adds what arrives, each value once: other weights and x + x take a node of their own.
+        if factor != 1 or set(ends) & set(self.ends[b]):
+            ends.append(self.scaled(f"{node.name}_other", factor, b))
+        else:
+            ends += self.ends[b]
+        self.ends[node] = ends
+        return True
+
+    def scaled(self, name: str, factor: float, value: fx.Node) -> str:
+        """Write ``factor * value``."""
+        scale = self.nir.Scale(np.full(shape_of(value), factor))
+        return self.add(name, scale, self.ends[value])
+
     def function(self, node: fx.Node) -> None:
         target: Any = node.target
         tensors = [n for n in node.all_input_nodes if n in self.ends]
-        if target in _SUMS and "alpha" not in node.kwargs and len(tensors) == len(node.args) == 2:
-            self.ends[node] = [end for n in tensors for end in self.ends[n]]
-            if len(set(self.ends[node])) < len(self.ends[node]):  # x + x
-                ends = self.ends[node]
-                again = self.nir.Scale(np.ones(shape_of(node)))
-                self.ends[node] = [ends[0], self.add(f"{node.name}_again", again, ends[1:])]
+        if target in _SUMS | _DIFFERENCES and self.sum(node):
+            return
+        if target in _NEGATIONS:
+            self.ends[node] = [self.scaled(node.name, -1.0, tensors[0])]
         elif target in _PASSED and tensors:
             self.ends[node] = self.ends[tensors[0]]
         elif target in _FLATTENS | _RESHAPES and tensors and len(shape_of(node)) == 1:
