@@ -68,11 +68,30 @@ SUMS = {
     "torch.neg": lambda a, b, x: torch.neg(a - b).neg(),
 }
 
+GAIN, ROW = torch.tensor([0.5, -2.0, 3.0]), torch.tensor([[2.0, 4.0, -0.5]])
 
-@pytest.mark.parametrize("name", list(SUMS))
-def test_sums_and_differences(name, tmp_path):
+
+def scaled_in_place(a, b, x):
+    a *= 0.5
+    a /= GAIN
+    return a + b
+
+
+PRODUCTS = {
+    "a / 2": lambda a, b, x: a / 2,
+    "torch.div": lambda a, b, x: torch.div(a, GAIN) + b.div(-0.5),
+    "in place": scaled_in_place,
+    "3 * a": lambda a, b, x: 3 * a + torch.multiply(GAIN, b),
+    "other=": lambda a, b, x: torch.mul(a, other=0.25) - torch.mul(input=b, other=2),
+    "a row": lambda a, b, x: a * ROW + b / ROW,
+    "a mean": lambda a, b, x: (a + b) / 2 - a * True,
+}
+
+
+@pytest.mark.parametrize("name", [*SUMS, *PRODUCTS])
+def test_values_of_functions(name, tmp_path):
     torch.manual_seed(0)
-    net, x = Apply(SUMS[name]), torch.randn(5, 4)
+    net, x = Apply({**SUMS, **PRODUCTS}[name]), torch.randn(5, 4)
     with torch.no_grad():
         expected = net(x)
     graph = to_nir(net, x[:1])
@@ -85,9 +104,18 @@ def test_sums_and_differences(name, tmp_path):
 
 @pytest.mark.parametrize(
     "function",
-    [lambda a, b, x: a - 1.0, lambda a, b, x: 1.0 - a, lambda a, b, x: a - b[:, :1]],
-    ids=["constant", "from a constant", "broadcast"],
+    [
+        lambda a, b, x: a - 1.0,
+        lambda a, b, x: 1.0 - a,
+        lambda a, b, x: a - b[:, :1],
+        lambda a, b, x: 1.0 / a,
+        lambda a, b, x: a / b,
+        lambda a, b, x: a * b,
+        lambda a, b, x: torch.div(a, 2, rounding_mode="floor"),
+        lambda a, b, x: a * x.shape[0],
+    ],
+    ids=["- 1", "1 -", "broadcast", "1 /", "a / b", "a * b", "floor", "a size"],
 )
-def test_what_is_no_sum_of_two_values_is_refused(function):
+def test_what_nir_cannot_compute_is_refused(function):
     with pytest.raises(ValueError, match=r"`net` has `.*test_functions.*does not express"):
         to_nir(Apply(function), torch.randn(1, 4))

@@ -27,6 +27,11 @@ _DIFFERENCES = {
     *("sub", "sub_", "subtract", "subtract_"),
 }
 _NEGATIONS = {operator.neg, torch.neg, torch.negative, "neg", "negative"}
+_PRODUCTS = {operator.mul, operator.imul, torch.mul, torch.multiply, "mul", "mul_", "multiply"}
+_QUOTIENTS = {
+    *(operator.truediv, operator.itruediv, torch.div, torch.divide, torch.true_divide),
+    *("div", "div_", "divide", "true_divide"),
+}
 _FLATTENS = {torch.flatten, "flatten"}
 _RESHAPES = {torch.reshape, "reshape", "view"}
 _PASSED = {"contiguous", "clone", "detach", F.dropout, torch.clone}
@@ -163,6 +168,28 @@ class Writer:
         self.ends[node] = ends
         return True
 
+    def product(self, node: fx.Node) -> bool:
+        """Write a value times or over a constant; whether it is that."""
+        a, b = argument(node, 0, "input"), argument(node, 1, "other")
+        over = node.target in _QUOTIENTS
+        if node.kwargs.get("rounding_mode") is not None:
+            return False
+        value, constant = (b, a) if b in self.ends and not over else (a, b)
+        if value not in self.ends or constant in self.ends or shape_of(value) != shape_of(node):
+            return False
+        if isinstance(constant, fx.Node):
+            if constant.op != "get_attr":
+                return False
+            constant = as_array(_attribute(self.gm, str(constant.target)))
+        number = np.asarray(constant, dtype=np.float64)
+        if number.ndim > len(shape_of(node)):  # a constant laid out over the batch
+            if number.shape[0] != 1:
+                return False
+            number = number[0]
+        factor = np.broadcast_to(1 / number if over else number, shape_of(node)).copy()
+        self.ends[node] = [self.add(node.name, self.nir.Scale(factor), self.ends[value])]
+        return True
+
     def scaled(self, name: str, factor: float, value: fx.Node) -> str:
         """Write ``factor * value``."""
         scale = self.nir.Scale(np.full(shape_of(value), factor))
@@ -181,12 +208,8 @@ class Writer:
             shape = np.array(shape_of(tensors[0]))
             flatten = self.nir.Flatten({"input": shape}, start_dim=0, end_dim=-1)
             self.ends[node] = [self.add(node.name, flatten, self.ends[tensors[0]])]
-        elif target in (operator.mul, torch.mul, "mul") and len(tensors) == 1:
-            constant: Any = next(a for a in node.args if a is not tensors[0])
-            if isinstance(constant, fx.Node):
-                constant = as_array(_attribute(self.gm, str(constant.target)))
-            scale = np.broadcast_to(np.asarray(constant, dtype=np.float64), shape_of(node)).copy()
-            self.ends[node] = [self.add(node.name, self.nir.Scale(scale), self.ends[tensors[0]])]
+        elif target in _PRODUCTS | _QUOTIENTS and self.product(node):
+            return
         elif not isinstance(node.meta.get("tensor_meta"), tuple):
             return  # a size
         else:
