@@ -13,8 +13,8 @@ from sj_core.neuron import BaseNode
 
 
 def as_buffer(value: Any) -> Tensor:
-    """`value` as a tensor of torch's default dtype."""
-    return torch.as_tensor(value, dtype=torch.float64).to(torch.get_default_dtype())
+    """`value` as a tensor of float64; what holds it is rounded once, by ``.to(dtype)``."""
+    return torch.as_tensor(value, dtype=torch.float64)
 
 
 class EulerNode(BaseNode):

@@ -6,16 +6,19 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from sj_convert.nir import read_layers as layers, read_neurons as neurons
 from sj_convert.nir.euler import Scale, Threshold
-from sj_convert.nir.extra import as_array, check_dt, load_nir
+from sj_convert.nir.extra import as_array, check_dt, check_dtype, load_nir
 from sj_convert.nir.network import NIRNetwork
 from sj_core import layer
 
 
-def from_nir(graph_or_path: Any, dt: float = 1e-4) -> nn.Module:
+def from_nir(
+    graph_or_path: Any, dt: float = 1e-4, *, dtype: torch.dtype | None = None
+) -> nn.Module:
     r"""The network of a NIR graph, stepped by forward Euler with the time step `dt`.
 
     ``v += (dt/tau)((v_leak - v) + r I)``. Neurons whose parameters are all the same and fit one of
@@ -30,10 +33,13 @@ def from_nir(graph_or_path: Any, dt: float = 1e-4) -> nn.Module:
         graph_or_path: a `nir.NIRGraph`, or the path of a file that holds one. Types are not
             checked, and values may be torch tensors.
         dt: time step in seconds.
+        dtype: of parameters and buffers. None is float64 where `to_nir` wrote a float64 network,
+            which it notes in the graph, and else torch's default: NumPy's arrays are float64
+            whether or not anybody asked for it.
 
     Raises:
         ImportError: nir is missing.
-        TypeError: `graph_or_path` is neither.
+        TypeError: `graph_or_path` is neither, or `dtype` no floating-point dtype.
         ValueError: a kind of node that is not known, or `dt` not positive.
 
     Pedersen et al., "Neuromorphic intermediate representation: a unified instruction set for
@@ -56,7 +62,7 @@ def from_nir(graph_or_path: Any, dt: float = 1e-4) -> nn.Module:
             f"`graph_or_path` (of type {type(graph).__name__}) must be a nir.NIRGraph or the path "
             "of a file."
         )
-    return _network(graph, dt)
+    return _network(graph, dt).to(check_dtype(dtype, graph))
 
 
 def _network(graph: Any, dt: float) -> NIRNetwork:

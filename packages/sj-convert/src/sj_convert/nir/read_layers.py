@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from sj_convert.nir.euler import NeuronDelay, as_buffer
-from sj_convert.nir.extra import as_array
-from sj_convert.nir.values import text, uniform
+from sj_convert.nir.extra import as_array, text
+from sj_convert.nir.values import uniform
 from sj_core import layer
 
 
@@ -30,7 +30,8 @@ def linear(node: Any, dt: float) -> nn.Module:
             f"`weight` (of shape {weight.shape}) of a {type(node).__name__} node must have two "
             "axes."
         )
-    linear = layer.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    # On the meta device nothing is drawn for weights that are replaced at once.
+    linear = layer.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     return _with(linear, weight, bias)
 
 
@@ -54,6 +55,7 @@ def conv(cls: type[nn.Module]) -> Callable[[Any, float], nn.Module]:
             dilation=_sizes(node.dilation),
             groups=groups,
             bias=node.bias is not None,
+            device="meta",
         )
         return _with(conv, weight, node.bias)
 

@@ -8,8 +8,14 @@ import numpy as np
 from torch import nn
 
 from sj_convert.nir.euler import EulerNode
-from sj_convert.nir.extra import as_array
-from sj_convert.nir.values import metadata_of, near, rounded, text, time_constant, uniform
+from sj_convert.nir.extra import as_array, metadata_of, text
+from sj_convert.nir.values import (
+    in_double,
+    near,
+    rounded,
+    time_constant,
+    uniform,
+)
 from sj_core.neuron import CUBALIFNode, IFNode, LIFNode, NonSpikingLIFNode
 
 
@@ -46,9 +52,10 @@ def lif(node: Any, dt: float) -> nn.Module:
     hard = None if reset is None else uniform(reset)
     same = None not in (tau, r, rest, theta, uniform(start)) and (reset is None or hard is not None)
     if same and tau is not None and r is not None and rest is not None and theta is not None:
-        tau = rounded(tau)
-        decays = near(r, 1.0)
-        if tau > 1 and (decays or near(r, tau)):
+        double = in_double(node.tau, node.r)
+        tau = rounded(tau, double)
+        decays = near(r, 1.0, double)
+        if tau > 1 and (decays or near(r, tau, double)):
             default = 0.0 if hard is None else hard
             v_rest = None if rest == default else rest
             if spikes:
@@ -77,7 +84,7 @@ def integrator(node: Any, dt: float) -> nn.Module:
     if spikes:
         theta, hard = uniform(node.v_threshold), None if reset is None else uniform(reset)
         whole = None not in values and theta is not None and (reset is None or hard is not None)
-        if whole and theta is not None and near(float(gain.flat[0]), 1.0):
+        if whole and theta is not None and near(float(gain.flat[0]), 1.0, in_double(node.r)):
             return _begin(IFNode(theta, hard), start)
     theta_array = as_array(node.v_threshold) if spikes else None
     return EulerNode(gain=gain, v_threshold=theta_array, v_reset=reset, start=start)
@@ -98,9 +105,11 @@ def cuba(node: Any, dt: float) -> nn.Module:
         theta, hard = uniform(node.v_threshold), None if reset is None else uniform(reset)
         if None not in scalars and theta is not None and (reset is None or hard is not None):
             c, m, gain, drive, rest = (float(v or 0.0) for v in scalars[:5])
-            if near(gain, 1) and near(drive, 1) and rest == 0 and c <= 1 and m <= 1:
-                decays = (rounded(1 - c) if c < 1 else 0.0, rounded(1 - m) if m < 1 else 0.0)
-                return _begin(CUBALIFNode(*decays, theta, hard), start)
+            double = in_double(node.tau_syn, node.tau_mem, node.r, node.w_in)
+            same = near(gain, 1, double) and near(drive, 1, double)
+            if same and rest == 0 and c <= 1 and m <= 1:
+                c_decay, v_decay = (rounded(1 - rate, double) for rate in (c, m))
+                return _begin(CUBALIFNode(c_decay, v_decay, theta, hard), start)
     return EulerNode(
         current_rate=current_rate,
         w_in=w_in,

@@ -28,25 +28,20 @@ def uniform(value: Any) -> float | None:
     return None
 
 
-def rounded(value: float) -> float:
+def in_double(*values: Any) -> bool:
+    """Whether values were written in float64, or as Python's numbers."""
+    names = {str(getattr(value, "dtype", "float64")).removeprefix("torch.") for value in values}
+    return names.isdisjoint({"float32", "float16", "bfloat16"})
+
+
+def rounded(value: float, double: bool) -> float:
     # tau * dt / dt is tau again but for the last bits; written in float32, but for the last seven.
-    for digits in (6, 12):
+    for digits, error in ((12, 1e-14),) if double else ((6, 2e-7), (12, 1e-12)):
         short = float(f"{value:.{digits}g}")
-        if abs(short - value) <= 2e-7 * abs(value) and digits == 6:
-            return short
-        if abs(short - value) <= 1e-12 * abs(value):
+        if abs(short - value) <= error * abs(value):
             return short
     return value
 
 
-def near(a: float, b: float) -> bool:
-    return abs(a - b) <= 1e-6 * abs(b)
-
-
-def metadata_of(node: Any) -> dict[str, Any]:
-    found = getattr(node, "metadata", None)
-    return found if isinstance(found, dict) else {}
-
-
-def text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def near(a: float, b: float, double: bool) -> bool:
+    return abs(a - b) <= (1e-12 if double else 1e-6) * abs(b)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sj_convert.fuse import fuse
-from sj_convert.nir.extra import check_dt, load_nir
+from sj_convert.nir.extra import check_dt, load_nir, note_dtype
 from sj_convert.nir.network import NIRNetwork
 from sj_convert.nir.target import SOFT_RESETS, Target
 from sj_convert.nir.write_module import graph_of
@@ -34,7 +34,8 @@ def to_nir(
     v_reset)``, IFNode ``nir.IF(r=1/dt)``, CUBALIFNode ``nir.CubaLIF``, NonSpikingLIFNode
     ``nir.LI``. BatchNorm is folded into the weights first; recurrent containers become cycles; a
     network that `from_nir` made is written with the nodes, names and edges it had. NIR fires at
-    ``v > v_threshold``, this library at ``v >= v_threshold``.
+    ``v > v_threshold``, this library at ``v >= v_threshold``. Values are written in float64; that
+    the network itself was is noted in ``graph.metadata``, and `from_nir` reads it as one.
 
     Shapes: `sample_input` ``(N, *)``, or ``(T, N, *)`` for a net in step mode 'm'.
 
@@ -82,7 +83,8 @@ def to_nir(
         twin = copy.deepcopy(net).eval()
         functional.reset_net(twin)
         functional.set_step_mode(twin, "s")
-        return graph_of(target, twin, [tuple(x.shape[1:]) for x in inputs])
+        graph = graph_of(target, twin, [tuple(x.shape[1:]) for x in inputs])
+        return note_dtype(graph, net, inputs)
     gm = trace(net, len(inputs))
     functional.reset_net(gm)
     try:
@@ -97,4 +99,4 @@ def to_nir(
         functional.reset_net(gm)
         find_shapes(gm, inputs, "sample_input")
     functional.reset_net(gm)
-    return Writer(target, gm).graph()
+    return note_dtype(Writer(target, gm).graph(), net, inputs)
