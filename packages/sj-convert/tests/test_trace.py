@@ -54,6 +54,48 @@ def test_the_network_within_a_wrapper_is_traced():
         trace(nn.Sequential(nn.LazyLinear(3)))
 
 
+@pytest.mark.parametrize(
+    ("ann", "x"),
+    [
+        (nn.ReLU(), torch.linspace(-1, 2, 12).view(3, 4)),
+        (nn.Linear(4, 2), torch.rand(3, 4)),
+        (nn.BatchNorm1d(4).eval(), torch.rand(3, 4)),
+        (nn.MaxPool1d(2), torch.rand(3, 1, 4)),
+        (nn.Bilinear(4, 4, 2), (torch.rand(3, 4), torch.rand(3, 4))),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_network_may_be_a_single_module(ann, x):
+    inputs = x if isinstance(x, tuple) else (x,)
+    assert torch.equal(trace(ann, len(inputs))(*inputs), ann(*inputs))
+    snn = Converter([inputs], mode="max", v_init=0.5, strict=False)(ann)
+    functional.set_step_mode(snn, "m")
+    mean = snn(*(x.expand(64, *x.shape) for x in inputs)).mean(0)
+    assert (mean - ann(*inputs)).abs().max() < 2 / 64
+
+
+def test_a_single_module_without_a_spiking_form_is_named_as_within_a_network():
+    x = torch.rand(5, 2, 4)
+    cases = [
+        (nn.LSTM(4, 3), "lstm", "recurrent spiking network"),
+        (nn.GRUCell(4, 3), "grucell", "recurrent spiking network"),
+        (nn.TransformerEncoderLayer(4, 2), "transformerencoderlayer", "multiplies signals"),
+        (nn.GELU(), "gelu", "train with a ReLU"),
+        (nn.Embedding(4, 3), "embedding", "before the network"),
+    ]
+    for ann, name, remedy in cases:
+        place = rf"`{name}` \({type(ann).__name__}\) at the network itself: .*{remedy}"
+        with pytest.raises(ValueError, match=place):
+            Converter([x])(ann)
+        with pytest.raises(ValueError, match=rf"`0` \({type(ann).__name__}\) at .*{remedy}"):
+            Converter([x])(nn.Sequential(ann))
+    three = {"query": x, "key": x, "value": x}
+    with pytest.raises(ValueError, match=r"`multiheadattention` .*multiplies signals"):
+        Converter([three])(nn.MultiheadAttention(4, 2))
+    with pytest.raises(TypeError, match=r"`ann` \(of type ModuleList\) must have a `forward`"):
+        Converter([x])(nn.ModuleList([nn.Linear(4, 2)]))
+
+
 def test_activations_that_a_network_keeps_do_not_hinder_the_copy():
     class Keeps(nn.Module):
         def __init__(self):

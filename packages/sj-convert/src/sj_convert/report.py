@@ -83,6 +83,22 @@ _REMEDIES = {
         f"{_DEFAULT_REMEDY}, or write it as `F.hardtanh(x - low, 0, high - low) + low`",
     ),
     **dict.fromkeys(("hardsigmoid", "hardsigmoid_"), "write it as `F.relu6(x + 3) / 6`"),
+    **dict.fromkeys(
+        ("rnn", "lstm", "gru", "rnncell", "lstmcell", "grucell"),
+        "train a recurrent spiking network instead, such as sj-rnn's, which needs no conversion",
+    ),
+    **dict.fromkeys(
+        (
+            *("multiheadattention", "scaled_dot_product_attention", "multi_head_attention_forward"),
+            *("transformer", "transformerencoder", "transformerencoderlayer"),
+            *("transformerdecoder", "transformerdecoderlayer"),
+        ),
+        "attention multiplies signals: train with spikes, such as by sj-core's attention",
+    ),
+    **dict.fromkeys(
+        ("embedding", "embeddingbag", "embedding_bag"),
+        "look up before the network and give it the result",
+    ),
     **dict.fromkeys(_NEW, "begin its sizes by the batch, `x.size(0)`, or make it a buffer"),
     "maximum": "write `maximum(a, b)` as `b + F.relu(a - b)`",
     "minimum": "write `minimum(a, b)` as `b - F.relu(b - a)`",

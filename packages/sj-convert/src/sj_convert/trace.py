@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import operator
@@ -13,14 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
-_HOOKS = {
-    *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
-    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"),
-    *("_backward_hooks", "_backward_pre_hooks"),
-}
+from sj_convert.twin import copy_of
 
 
 class _Proxy(fx.Proxy):
@@ -42,6 +37,21 @@ class _Proxy(fx.Proxy):
         return self._in_place(operator.itruediv, other)
 
 
+def _input_names(forward: Callable[..., Any], given: int | None) -> tuple[list[str], list[str]]:
+    """Names of the inputs that a graph has, by position and by name; see `trace`."""
+    positions: list[str] = []
+    keywords: list[str] = []
+    for p in list(inspect.signature(forward).parameters.values())[1:]:
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            if p.default is p.empty or len(positions) < (given or 0):
+                positions.append(p.name)
+        elif p.kind is p.VAR_POSITIONAL:
+            positions += [f"{p.name}_{i}" for i in range((given or 0) - len(positions))]
+        elif p.kind is p.KEYWORD_ONLY and p.default is p.empty:
+            keywords.append(p.name)
+    return positions, keywords
+
+
 class _Tracer(fx.Tracer):
     record_stack_traces = True
 
@@ -56,17 +66,9 @@ class _Tracer(fx.Tracer):
 
         A flag or an optional mask would else be a tensor that `if` cannot look at.
         """
-        args: list[Any] = [self.root]
-        named: dict[str, Any] = {}
-        for p in list(inspect.signature(root_fn).parameters.values())[1:]:
-            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
-                if p.default is p.empty or len(args) <= (self.given or 0):
-                    args.append(self._input(p.name))
-            elif p.kind is p.VAR_POSITIONAL:
-                more = (self.given or 0) + 1 - len(args)
-                args += [self._input(f"{p.name}_{i}") for i in range(more)]
-            elif p.kind is p.KEYWORD_ONLY and p.default is p.empty:
-                named[p.name] = self._input(p.name)
+        positions, keywords = _input_names(root_fn, self.given)
+        args: list[Any] = [self.root, *map(self._input, positions)]
+        named = {name: self._input(name) for name in keywords}
         if not named:
             return root_fn, args
 
@@ -148,8 +150,10 @@ def trace(ann: nn.Module, given: int | None = None) -> fx.GraphModule:
 
     The first `given` inputs are the graph's, and those without a default; the others keep theirs.
     """
-    twin = _copy(unwrapped(ann)).eval()
+    twin = copy_of(unwrapped(ann)).eval()
     tracer = _Tracer(given)
+    if tracer.is_leaf_module(twin, ""):
+        return _single_call(twin, given, type(ann).__name__)
     try:
         with _lists_may_be_proxies():
             graph = tracer.trace(twin)
@@ -160,6 +164,25 @@ def trace(ann: nn.Module, given: int | None = None) -> fx.GraphModule:
             "tensors, or put it outside the network."
         ) from error
     return fx.GraphModule(tracer.root, graph, type(ann).__name__)
+
+
+def _single_call(module: nn.Module, given: int | None, name: str) -> fx.GraphModule:
+    """The graph of a network that is one module of torch's or of this library.
+
+    Its forward is not looked into, as it is not where the module is part of a network.
+    """
+    if type(module).forward is nn.Module.forward:
+        raise TypeError(
+            f"`ann` (of type {name}) must have a `forward`: join its modules by an nn.Sequential "
+            "or by a module of your own."
+        )
+    root, path, graph = nn.Module().eval(), type(module).__name__.lower(), fx.Graph()
+    root.add_module(path, module)
+    names, _ = _input_names(type(module).forward, given)
+    call = graph.call_module(path, tuple(graph.placeholder(name) for name in names))
+    call.meta["source_line"] = "the network itself"
+    graph.output(call)
+    return fx.GraphModule(root, graph, name)
 
 
 def unwrapped(ann: Any) -> nn.Module:
@@ -179,45 +202,6 @@ def unwrapped(ann: Any) -> nn.Module:
     return ann
 
 
-def _copy(ann: nn.Module) -> nn.Module:
-    # Tensors with a graph, such as activations that a forward keeps, cannot be deep-copied.
-    memo: dict[int, Any] = {}
-
-    def note(value: Any) -> None:
-        if isinstance(value, Tensor) and not value.is_leaf:
-            memo[id(value)] = value.detach().clone()
-        elif isinstance(value, dict):
-            for item in value.values():
-                note(item)
-        elif isinstance(value, list | tuple):
-            for item in value:
-                note(item)
-
-    for module in ann.modules():
-        note(vars(module))
-    for module in ann.modules():
-        _without_hooks(module, memo)
-    return copy.deepcopy(ann, memo)
-
-
-def _without_hooks(module: nn.Module, memo: dict[int, Any]) -> None:
-    """Let a copy of `module` have no hooks but those of torch that compute its weights.
-
-    The others watch the original, and a recorder they belong to may not be copyable at all.
-    """
-    found = {name: value for name, value in vars(module).items() if name in _HOOKS and value}
-    kept = {
-        key: hook
-        for hooks in found.values()
-        for key, hook in hooks.items()
-        if type(hook).__module__.startswith("torch.nn.utils.")  # weight_norm, pruning and such
-    }
-    for hooks in found.values():
-        memo[id(hooks)] = type(hooks)(
-            (key, copy.deepcopy(hook, memo)) for key, hook in hooks.items() if key in kept
-        )
-
-
 def _line_of(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not re.search(r"[/\\](torch|sj_convert)[/\\]", f.filename)]
@@ -227,6 +211,8 @@ def _line_of(error: Exception) -> str:
 
 def source_line(node: fx.Node) -> str:
     """File, line and code of the call that made `node`, as far as the trace knows them."""
+    if "source_line" in node.meta:
+        return str(node.meta["source_line"])
     found = re.findall(r'File "([^"]+)", line (\d+), in \S+\n\s*(.+)', node.stack_trace or "")
     own = [f for f in found if not re.search(r"[/\\](torch|sj_convert)[/\\]", f[0])]
     # A module in a torch container is called by a line of torch.

@@ -63,6 +63,19 @@ def test_what_nir_cannot_say(x):
             to_nir(nn.Sequential(nn.Linear(5, 5)), x[0], bad)
 
 
+def test_a_network_may_be_a_single_module(x):
+    for net in (nn.Linear(5, 2), layer.Linear(5, 2), neuron.LIFNode(), neuron.IFNode()):
+        graph = to_nir(net, x[0])
+        name = type(net).__name__.lower()
+        assert list(graph.nodes) == ["input", name, "output"]
+        back = from_nir(graph)
+        for step in x:
+            assert torch.equal(back(step), net(step))
+        functional.reset_net(net)
+    with pytest.raises(ValueError, match=r"`lstm` \(LSTM\) at the network itself"):
+        to_nir(nn.LSTM(5, 2), x)
+
+
 def test_writing_leaves_the_generator_alone():
     net = nn.Sequential(layer.ElementWiseRecurrentContainer(neuron.LIFNode(), operator.add))
     before = torch.get_rng_state()
