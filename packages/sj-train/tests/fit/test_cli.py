@@ -52,12 +52,24 @@ def fail(capsys, *argv):
         (["fit", "--output", "file/run"], ["`--output` (=file/run)", "Not a directory"]),
         (["fit", "--resume", ""], ["`--resume` (=)", "folder of a run"]),
         (["eval", "file"], ["`file` is no run folder"]),
+        (["eval", ""], ["`RUN` (=)", "name the folder of a run"]),
+        (["convert", ""], ["`RUN` (=)", "name the folder of a run"]),
+        (["eval", "odd"], ["`odd/config.json` cannot be read (Is a directory)", "`sj-train fit`"]),
+        (["fit", "--resume", "odd"], ["`odd/config.json` cannot be read (Is a directory)"]),
+        (["eval", "x" * 300], ["x/config.json` cannot be read (File name too long)"]),
+        (["fit", "--width", str(2**63)], [f"`--width` (={2**63})", "below 2**63"]),
+        (["fit", "--batch-size", str(2**70)], [f"`--batch-size` (={2**70})", "below 2**63"]),
+        (["fit", "--seed", str(2**64)], [f"`--seed` (={2**64})", "below 2**64"]),
+        (["fit", "--v-threshold", "-1e-3"], ["`--v-threshold` (=-0.001)", "positive"]),
+        (["fit", "--v-reset", "-inf"], ["`--v-reset` (=-inf)", "finite"]),
+        (["fit", "--lr", "-.5E+2"], ["`--lr` (=-50.0)", "positive"]),
         pytest.param(["convert", "file"], ["`file` is no run folder"], marks=with_convert),
     ],
 )
 def test_bad_arguments_give_one_line_and_status_2(capsys, tmp_path, monkeypatch, argv, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
+    (tmp_path / "odd" / "config.json").mkdir(parents=True)
     status, line = fail(capsys, *argv)
     assert status == 2
     for word in words:

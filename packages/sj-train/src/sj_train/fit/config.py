@@ -94,7 +94,12 @@ class FitConfig:
         for name, low in _AT_LEAST.items():
             if getattr(self, name) is not None:
                 self._check(name, f"must be at least {low}", partial(operator.le, low))
-        self._check("seed", "must be below 2**64", lambda v: v < 2**64)
+        for spec in dataclasses.fields(self):
+            if isinstance(getattr(self, spec.name), int):
+                # No size, and no counter of torch's, goes further.
+                most = 2**64 if spec.name == "seed" else 2**63
+                rule = f"must be below 2**{most.bit_length() - 1}"
+                self._check(spec.name, rule, partial(operator.gt, most))
         for name in ("lr", "v_threshold", "fptt_alpha"):
             self._check(name, "must be positive", lambda v: v > 0)
         self._check("tau", "must be greater than 1", lambda v: v > 1)
@@ -164,6 +169,12 @@ class FitConfig:
             return cls.from_dict(values)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RunError(f"`{path}` is missing: `{path.parent}` is no run folder.") from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RunError(
+                f"`{path}` cannot be read ({reason}): name a folder that `sj-train fit` has made,"
+                " with its settings in that file."
+            ) from error
         except ValueError as error:
             raise RunError(f"`{path}` is damaged: {str(error).rstrip('.')}.") from error
 

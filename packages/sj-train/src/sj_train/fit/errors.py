@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Arguments of the command line that are no flags.
+_POSITIONAL = {"run": "RUN"}
+
 
 class ConfigError(ValueError):
     """A setting of a run that is out of its range.
@@ -25,7 +28,7 @@ class ConfigError(ValueError):
 
     def as_flag(self) -> str:
         """The same sentence with the setting spelled as on the command line."""
-        return self._sentence("--" + self.field.replace("_", "-"))
+        return self._sentence(_POSITIONAL.get(self.field) or "--" + self.field.replace("_", "-"))
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, object, str]]:
         return type(self), (self.field, self.value, self.rule)
