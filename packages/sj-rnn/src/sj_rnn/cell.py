@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from sj_core import surrogate
-from sj_rnn.check import autocast_dtype, cast, check_dtype, check_input, check_states, positive_int
+from sj_rnn.check import (
+    autocast_dtype,
+    cast,
+    check_input,
+    check_states,
+    check_weights,
+    flag,
+    positive_int,
+    state_tuple,
+)
 
 Spike = Callable[[Tensor], Tensor]
 
@@ -46,7 +55,7 @@ class SpikingRNNCellBase(nn.Module):
         positive_int("hidden_size", hidden_size)
         self.input_size = input_size
         self.hidden_size = hidden_size
-        self.bias = bool(bias)
+        self.bias = flag("bias", bias)
         rows = self.gates * hidden_size
         self.linear_ih = nn.Linear(input_size, rows, self.bias, device=device, dtype=dtype)
         self.linear_hh = nn.Linear(hidden_size, rows, self.bias, device=device, dtype=dtype)
@@ -114,14 +123,11 @@ class SpikingRNNCellBase(nn.Module):
         check_input(x, "[N, input_size]", self.input_size)
         dtype = autocast_dtype(x)
         x = x if dtype is None else x.to(dtype)
-        check_dtype(x, self)
+        check_weights(x, self)
         shape = (x.shape[0], self.hidden_size)
         if states is None:
             return x, tuple(x.new_zeros(shape) for _ in range(self.states))
-        if isinstance(states, Tensor):
-            # A state as it is, or several stacked.
-            states = states.unbind(0) if states.dim() == 3 else (states,)
-        given = tuple(cast(state, dtype) for state in states)
+        given = tuple(cast(state, dtype) for state in state_tuple(name, states, self.states))
         check_states(given, name, self.states, shape, x)  # type: ignore[arg-type]
         return x, given  # type: ignore[return-value]
 

@@ -20,6 +20,18 @@ def positive_int(name: str, value: Any) -> None:
         raise TypeError(f"`{name}` (={value!r}) must be an int, got {type(value).__name__}.")
     if value < 1:
         raise ValueError(f"`{name}` (={value}) must be at least 1.")
+    if value >= 2**63:
+        raise ValueError(f"`{name}` (={value}) must be below 2**63, as sizes of tensors are.")
+
+
+def flag(name: str, value: Any) -> bool:
+    """``value`` as a bool; 0 and 1 are taken, too.
+
+    All else that Python holds for true is more likely an argument in another one's place.
+    """
+    if not isinstance(value, int) or value not in (0, 1):
+        raise TypeError(f"`{name}` (={value!r}) must be True or False.")
+    return bool(value)
 
 
 def check_input(x: Any, shape: str, input_size: int) -> None:
@@ -45,10 +57,12 @@ def check_input(x: Any, shape: str, input_size: int) -> None:
         raise TypeError(
             f"`x` has dtype {x.dtype}, expected a floating-point one: call `x.float()`."
         )
+    if x.layout != torch.strided:
+        raise TypeError(f"`x` has layout {x.layout}, expected a dense one: call `x.to_dense()`.")
 
 
-def check_dtype(x: Tensor, cell: Any) -> None:
-    """Raise unless ``x``, after autocast, has the dtype of the weights of ``cell``.
+def check_weights(x: Tensor, cell: Any) -> None:
+    """Raise unless ``x``, after autocast, has the dtype and device of the weights of ``cell``.
 
     Where a hook or a linear map of another kind may convert either, the product will tell.
     """
@@ -58,7 +72,14 @@ def check_dtype(x: Tensor, cell: Any) -> None:
     if hooked(cell) or hooked(linear):
         return
     weight = linear._parameters.get("weight")
-    if weight is None or weight.dtype == x.dtype or autocast_dtype(x) is not None:
+    if weight is None:
+        return
+    if weight.device != x.device:
+        raise ValueError(
+            f"`x` is on {x.device}, but the weights are on {weight.device}: move one, for example "
+            "by `x.to(weight.device)`."
+        )
+    if weight.dtype == x.dtype or autocast_dtype(x) is not None:
         return
     raise TypeError(
         f"`x` has dtype {x.dtype}, but the weights have {weight.dtype}: convert one, for example "
@@ -75,6 +96,19 @@ def probability(name: str, value: Any) -> float:
     return float(value)
 
 
+def state_tuple(name: str, states: Any, count: int | None) -> tuple[Any, ...]:
+    """The states that were given: as one tensor, as several stacked, or as a tuple of them."""
+    if isinstance(states, Tensor):
+        return states.unbind(0) if states.dim() == 3 else (states,)
+    # A tuple of types: dynamo of torch 2.6 knows no unions.
+    if not isinstance(states, (list, tuple)):
+        some = "tensors" if count is None else count
+        raise TypeError(
+            f"`{name}` must be a tensor or a tuple of {some}, got {type(states).__name__}."
+        )
+    return tuple(states)
+
+
 def check_states(
     states: Sequence[Tensor], name: str, count: int, shape: tuple[int, ...], x: Tensor
 ) -> None:
@@ -84,19 +118,23 @@ def check_states(
             f"`{name}` has {len(states)} state tensor(s), expected {count}, "
             f"each of shape {list(shape)}."
         )
-    for state in states:
+    for i, state in enumerate(states):
         if not isinstance(state, Tensor):
             raise TypeError(f"`{name}` must hold tensors, got {type(state).__name__}.")
         if tuple(state.shape) != shape:
-            raise ValueError(f"`{name}` has shape {list(state.shape)}, expected {list(shape)}.")
+            own = name if count == 1 else f"{name}[{i}]"
+            raise ValueError(f"`{own}` has shape {list(state.shape)}, expected {list(shape)}.")
         if state.dtype != x.dtype:
+            own = name if count == 1 else f"{name}[{i}]"
             raise TypeError(
-                f"`{name}` has dtype {state.dtype}, but `x` has {x.dtype}: "
-                f"convert one, for example by `{name}.to(x.dtype)`."
+                f"`{own}` has dtype {state.dtype}, but `x` has {x.dtype}: "
+                f"convert one, for example by `{own}.to(x.dtype)`."
             )
         if state.device != x.device:
+            own = name if count == 1 else f"{name}[{i}]"
             raise ValueError(
-                f"`{name}` is on {state.device}, but `x` is on {x.device}: move one of them."
+                f"`{own}` is on {state.device}, but `x` is on {x.device}: move one, for example by "
+                f"`{own}.to(x.device)`."
             )
 
 
@@ -129,7 +167,13 @@ def lengths_mask(lengths: Any, x: Tensor) -> Tensor | None:
     steps, batch = x.shape[:2]
     values = lengths
     if not isinstance(lengths, Tensor):
-        values = torch.as_tensor(lengths, device="cpu")  # whatever the default: they are looked at
+        try:  # on the CPU whatever the default: they are looked at
+            values = torch.as_tensor(lengths, device="cpu")
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(
+                f"`lengths` (={lengths!r}) must be a list or tensor of {batch} integers, one per "
+                "sequence."
+            ) from error
     if not values.numel():
         values = values.long()  # an empty list has no integers in it
     if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
@@ -138,6 +182,8 @@ def lengths_mask(lengths: Any, x: Tensor) -> Tensor | None:
         raise ValueError(
             f"`lengths` has shape {list(values.shape)}, expected [{batch}], one per sequence."
         )
+    if values.is_meta and not x.is_meta:
+        raise ValueError(f"`lengths` is on meta, where it has no values: move it to {x.device}.")
     # The values of a CUDA tensor are not looked at: that would wait for the device.
     if values.device.type == "cpu" and not torch.compiler.is_compiling() and batch:
         low, high = (int(v) for v in values.aminmax())

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sj_rnn.check import autocast_dtype, cast, check_input, check_states
+from sj_rnn.check import (
+    autocast_dtype,
+    cast,
+    check_input,
+    check_states,
+    check_weights,
+    state_tuple,
+)
 from sj_rnn.ops import run_sequence
 from sj_rnn.plan import plan_of, weights_of
 from sj_rnn.recurrence import Plan, by_direction
@@ -106,9 +113,15 @@ def bidirectional_rnn_cell_forward(
     >>> torch.equal(y[-1, :, :8], h), torch.equal(y[0, :, 8:], h_r)
     (True, True)
     """
-    check_input(x, "[T, N, input_size]", getattr(cell, "input_size", x.shape[-1]))
+    for name, own in (("cell", cell), ("cell_reverse", cell_reverse)):
+        if not isinstance(own, nn.Module):
+            raise TypeError(f"`{name}` must be a cell, got {type(own).__name__}.")
+        size = x.shape[-1] if isinstance(x, Tensor) and x.dim() else 0
+        check_input(x, "[T, N, input_size]", getattr(own, "input_size", size))
     dtype = autocast_dtype(x)
     x = x if dtype is None else x.to(dtype)
+    for own in (cell, cell_reverse):
+        check_weights(x, own)
     given = (("states", cell, states), ("states_reverse", cell_reverse, states_reverse))
     unpacked = [_unpack(name, own, x, state, dtype) for name, own, state in given]
     if x.shape[0] == 0:
@@ -124,9 +137,7 @@ def _unpack(name: str, cell: Any, x: Tensor, states: Any, dtype: torch.dtype | N
     if states is None:
         shape = (x.shape[1], cell.hidden_size)
         return tuple(x.new_zeros(shape) for _ in range(count or 1))
-    if isinstance(states, Tensor):
-        states = states.unbind(0) if states.dim() == 3 else (states,)
-    given = tuple(cast(state, dtype) for state in states)
+    given = tuple(cast(state, dtype) for state in state_tuple(name, states, count))
     shape = (x.shape[1], getattr(cell, "hidden_size", given[0].shape[-1]))  # type: ignore[union-attr]
     check_states(given, name, count or len(given), shape, x)  # type: ignore[arg-type]
     return given  # type: ignore[return-value]

@@ -14,9 +14,10 @@ from sj_rnn.cell import SpikingRNNCellBase
 from sj_rnn.check import (
     autocast_dtype,
     cast,
-    check_dtype,
     check_input,
     check_states,
+    check_weights,
+    flag,
     lengths_mask,
     positive_int,
     probability,
@@ -66,11 +67,11 @@ class SpikingRNNBase(nn.Module):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
-        self.bias = bool(bias)
+        self.bias = flag("bias", bias)
         self.dropout_p = probability("dropout_p", dropout_p)
-        self.invariant_dropout_mask = bool(invariant_dropout_mask)
-        self.bidirectional = bool(bidirectional)
-        self.batch_first = bool(batch_first)
+        self.invariant_dropout_mask = flag("invariant_dropout_mask", invariant_dropout_mask)
+        self.bidirectional = flag("bidirectional", bidirectional)
+        self.batch_first = flag("batch_first", batch_first)
         if self.bidirectional:
             self.cells, self.cells_reverse = self.create_cells(*args, **kwargs)
         else:
@@ -146,7 +147,7 @@ class SpikingRNNBase(nn.Module):
             x = x.transpose(0, 1)
         dtype = autocast_dtype(x)
         y = x if dtype is None else x.to(dtype)
-        check_dtype(y, self.cells[0])
+        check_weights(y, self.cells[0])
         first = self._first_states(y, states, dtype)
         mask = lengths_mask(lengths, y)
         if mask is not None:
