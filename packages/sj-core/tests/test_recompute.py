@@ -1,5 +1,7 @@
 """Activation checkpointing of what has a state: right gradients, or an error with the cure."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -22,6 +24,19 @@ class Summing(base.MemoryModule):
         return sum(self.seen)
 
 
+class Counting(base.MemoryModule):
+    """A user's module whose first memory stays what a reset makes of it."""
+
+    def __init__(self):
+        super().__init__("m")
+        self.register_memory("mask", None)
+        self.register_memory("total", 0.0)
+
+    def single_step_forward(self, x):
+        self.total = self.total + x
+        return self.total
+
+
 class Tripling(neuron.BaseNode):
     """A user's neuron with a loop of its own."""
 
@@ -41,6 +56,7 @@ MODULES = {
     "readout": lambda: neuron.NonSpikingLIFNode(decode=None, step_mode="m"),
     "own loop": lambda: Tripling(step_mode="m"),
     "own module": Summing,
+    "own module of two": Counting,
     "filter": lambda: layer.SynapseFilter(3.0, step_mode="m"),
     "delay": lambda: layer.Delay(2, step_mode="m"),
     "recurrent": lambda: layer.ElementWiseRecurrentContainer(nn.ReLU(), torch.add, step_mode="m"),
@@ -134,3 +150,78 @@ def test_a_plain_forward_and_backward_again_and_again():
     for _ in range(2):
         gradient(node, lambda m, x: m(x))  # the state goes on
         functional.detach_net(node)
+
+
+def in_chunks_and_reset(node, x):
+    y = torch.cat([checkpoint(node, chunk, use_reentrant=False) for chunk in x.split(2)])
+    node.reset()  # the last chunk is computed again from here, the one before from what it leaves
+    return y
+
+
+def in_one(touch):
+    def call(node, x):
+        y = checkpoint(node, x, use_reentrant=False)
+        touch(node)
+        return y
+
+    return call
+
+
+def in_another(node, x):
+    def outer(x):
+        node.reset()
+        y = checkpoint(node, x, use_reentrant=False)
+        return y * y.square()  # saved after the inner one, which therefore runs to its end
+
+    return checkpoint(outer, x, use_reentrant=False)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        in_chunks_and_reset,
+        in_one(functional.detach_net),
+        in_one(lambda node: node.double().float()),
+        in_one(lambda node: functional.functional_forward(node, None, X)),
+        in_another,
+    ],
+    ids=["chunks, then reset", "detached", "moved", "functional_forward between", "nested"],
+)
+def test_what_is_done_to_the_state_before_backward_does_not_hide_it(call):
+    with pytest.raises(RuntimeError, match="is what an earlier forward left"):
+        gradient(neuron.LIFNode(step_mode="m", backend="torch"), call)
+
+
+def test_nested_with_the_reset_in_the_inner_function_is_right():
+    node = neuron.LIFNode(step_mode="m")
+
+    def inner(x):
+        node.reset()
+        return node(x)
+
+    def outer(x):
+        y = checkpoint(inner, x, use_reentrant=False)
+        return y * y.square()
+
+    expected = gradient(node, lambda _, x: outer(x))
+    found = gradient(node, lambda _, x: checkpoint(outer, x, use_reentrant=False))
+    torch.testing.assert_close(found, expected)
+
+
+def test_no_other_tensor_is_taken_for_what_was_left():
+    # A tensor made later may have the `id` of one that is gone.
+    node = neuron.IFNode(step_mode="m")
+    node(X)
+    kept = []
+    for _ in range(100):
+        node.v = torch.rand(2, 3)
+        kept.append(node.v)
+        assert not base.is_left(node)
+
+
+def test_a_reset_frees_what_was_left():
+    node = neuron.IFNode(step_mode="m")
+    node(X)
+    left = weakref.ref(node.v)
+    node.reset()
+    assert left() is None

@@ -130,7 +130,7 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
         # there.
         return guarded(run_native, node, node, x, multi_step)  # type: ignore[no-any-return]
     d["v"] = v
-    d["_left"] = id(v)
+    d["_left"] = v
     if w is not None:
         d["w"] = w
     if v_seq is not None:

@@ -7,6 +7,8 @@ from sj_core.base.memory import (
 from sj_core.base.recompute import (
     backward_at_work as backward_at_work,
     guarded as guarded,
+    is_left as is_left,
+    mark_left as mark_left,
     refuse_recompute as refuse_recompute,
 )
 from sj_core.base.step_mode import (

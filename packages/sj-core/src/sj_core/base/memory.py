@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sj_core._checks import check_tensor
-from sj_core.base.recompute import guarded
+from sj_core.base.recompute import guarded, is_left, mark_left
 from sj_core.base.step_mode import StepModule
 from sj_core.base.tensor import out_of_inference, state_dtype
 from sj_core.base.tree import combine_tensors, map_tensors
@@ -65,6 +65,7 @@ class MemoryModule(nn.Module, StepModule):
     takes_tensors_only: ClassVar[bool] = False
     #: Whether `forward` sees to it that no backward computes it again from a state that moved on.
     guards_recompute: ClassVar[bool] = True
+    _left: Any = None
 
     def __init__(self, step_mode: str = "s") -> None:
         super().__init__()
@@ -153,11 +154,20 @@ class MemoryModule(nn.Module, StepModule):
             # A memory is never a parameter or module, whose search torch's own setter pays for.
             fresh = value if isinstance(value, (int, float)) else copy.deepcopy(value)
             object.__setattr__(self, name, fresh)
+        object.__setattr__(self, "_left", None)  # with its graph
 
     def detach(self) -> None:
         """Cut every memory of this module from the autograd graph."""
+        left = not _is_compiling() and is_left(self)
         for name in self._memory_reset_values:
             setattr(self, name, map_tensors(_detached, getattr(self, name)))
+        self._mark_again(left)
+
+    def _mark_again(self, left: bool) -> None:
+        # Cut or moved, a state is still what the last forward left, or is not.
+        self._left = None
+        if left:
+            mark_left(self)
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         one_step = self._step_mode == "s"
@@ -197,9 +207,11 @@ class MemoryModule(nn.Module, StepModule):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
+        left = not _is_compiling() and is_left(self)
         for name, value in self._memory_reset_values.items():
             self._memory_reset_values[name] = map_tensors(fn, value)
             setattr(self, name, map_tensors(fn, getattr(self, name)))
+        self._mark_again(left)
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

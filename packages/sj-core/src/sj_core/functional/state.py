@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from sj_core._checks import check_module
 from sj_core.base import MemoryModule, map_tensors
@@ -115,6 +116,8 @@ def functional_forward(
     ]
     # The record of the voltages is no memory, but must not outlive a transformed call either.
     kept += [(m, "v_seq", m.v_seq) for m in net.modules() if "v_seq" in m.__dict__]
+    if not is_compiling():  # nor the mark of what a forward left, which no compiled one sets
+        kept += [(m, "_left", m._left) for m in net.modules() if isinstance(m, MemoryModule)]
     try:
         set_state(net, state)
         y = net(x)
