@@ -250,13 +250,37 @@ def test_in_place_changes_of_an_output_are_safe(name, args, shape, kwargs):
     torch.testing.assert_close(*grads)
 
 
-def test_a_change_in_place_of_what_backward_reads_is_told():
-    class Softmax2d(layer.FoldTime, nn.Softmax2d):
-        step_shapes = ("N, C, H, W",)
+class Softmax2d(layer.FoldTime, nn.Softmax2d):
+    step_shapes = ("N, C, H, W",)
 
+
+class ConvTanh(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x).tanh()
+
+
+class FoldedConvTanh(layer.FoldTime, ConvTanh):
+    step_shapes = ("N, C, H, W",)
+
+
+class ConvForwardTanh(layer.Conv2d):
+    def _conv_forward(self, *args):
+        return super()._conv_forward(*args).tanh()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Softmax2d(step_mode="m"),
+        FoldedConvTanh(4, 4, 3, step_mode="m"),
+        ConvForwardTanh(4, 4, 3, step_mode="m"),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_a_change_in_place_of_what_backward_reads_is_told(module):
     x = torch.randn(3, 2, 4, 5, 5, requires_grad=True)
-    y = Softmax2d(step_mode="m")(x)
-    y *= 0.5  # its backward would take this for softmax's result
+    y = module(x)
+    y *= 0.5  # its backward would take this for its result
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.square().sum().backward()
 

@@ -23,6 +23,8 @@ _RESULT_UNREAD = (
     *(nn.modules.pooling._AdaptiveAvgPoolNd, nn.Linear, nn.Upsample),
 )
 
+_COMPUTES = frozenset({"forward", "_conv_forward"})
+
 
 def fold_time(x_seq: Tensor) -> Tensor:
     """Merge the first two axes: ``[T, N, *]`` to ``[T * N, *]``.
@@ -114,7 +116,7 @@ class FoldTime(base.StepModule):
         super().__init_subclass__(**kwargs)
         cls._ranks_of_a_step = _accepted_ranks(cls.step_shapes, "s")
         cls._ranks_of_a_sequence = _accepted_ranks(cls.step_shapes, "m")
-        cls._result_unread = issubclass(cls, _RESULT_UNREAD)
+        cls._result_unread = issubclass(cls, _RESULT_UNREAD) and _is_computed_by_torch(cls)
         if issubclass(cls, nn.Module):
             cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
 
@@ -140,7 +142,7 @@ class FoldTime(base.StepModule):
         y = super().forward(fold_time(x_seq), *args, **kwargs)  # type: ignore[misc]
         if (
             self._result_unread
-            and isinstance(y, Tensor)
+            and y.__class__ is Tensor
             and y.requires_grad
             and not _is_compiling()
             and not y._is_view()
@@ -168,6 +170,16 @@ class FoldTime(base.StepModule):
             f"step_mode={self.step_mode!r} takes {expected}: give it that shape or change the "
             f"step mode with `functional.set_step_mode`."
         )
+
+
+def _is_computed_by_torch(cls: type) -> bool:
+    """Whether what `sequence_forward` calls is torch's: another's may end in what reads it."""
+    for base_class in cls.__mro__:
+        computes = {"_conv_forward"} if issubclass(base_class, FoldTime) else _COMPUTES
+        own = not base_class.__module__.startswith("torch.nn.modules.")
+        if own and not computes.isdisjoint(base_class.__dict__):
+            return False
+    return True
 
 
 def _accepted_ranks(step_shapes: tuple[str, ...], step_mode: str) -> tuple[int, ...]:
