@@ -60,6 +60,22 @@ class SpikingNode(MemoryModule):
         _backend.check_backend(self, value)
         self._backend = value
 
+    def _slow_forward(self, *args: Any, **kwargs: Any) -> Any:
+        # torch calls this in place of `forward` while `torch.jit.trace`, or an ONNX export by it,
+        # records torch's operations. It sees none of a kernel but the empty tensor it fills.
+        chosen = self._backend
+        if chosen == "native":
+            raise RuntimeError(
+                f"`backend` (='native') cannot run {type(self).__name__} under `torch.jit.trace`, "
+                "which records torch's own operations only: set `backend='auto'` or "
+                "`backend='torch'`."
+            )
+        self._backend = "torch"
+        try:
+            return super()._slow_forward(*args, **kwargs)  # type: ignore[no-untyped-call]
+        finally:
+            self._backend = chosen
+
     def resolve_backend(self, x: Tensor) -> str:
         """'torch' or 'native': which would run an input like `x` now."""
         return _backend.resolve(self, x)
