@@ -7,10 +7,9 @@ import pickle
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from torch import fx, nn
-from torch.utils.checkpoint import checkpoint
+from torch import nn
 
-from sj_core import functional, layer, neuron
+from sj_core import functional, layer
 
 # name, constructor arguments, shape of one step, keyword arguments
 CASES = [
@@ -191,47 +190,6 @@ def test_any_shape_and_layout(t, n, c, hw, layout, dtype):
     assert torch.equal(pool(x), loop(lambda s: nn.MaxPool2d.forward(pool, s), x))
 
 
-def test_folding_copies_neither_contiguous_nor_channels_last_memory():
-    x = torch.randn(4, 2, 3, 8, 8)
-    assert layer.fold_time(x).data_ptr() == x.data_ptr()
-    last = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    folded = layer.fold_time(last.unflatten(0, (4, 2)))
-    assert folded.data_ptr() == last.data_ptr()
-    assert folded.is_contiguous(memory_format=torch.channels_last)
-    y = layer.unfold_time(last, x)
-    assert y.data_ptr() == last.data_ptr()
-
-
-@pytest.mark.parametrize("size", [(8, 7), (3, 8, 7)])
-def test_folding_that_must_copy_keeps_channels_last(size):
-    layout = torch.channels_last if len(size) == 2 else torch.channels_last_3d
-    images = torch.randn(8, 3, *size).contiguous(memory_format=layout)
-    x = images.unflatten(0, (2, 4)).transpose(0, 1)  # [N, T, ...] to [T, N, ...]
-    y = layer.fold_time(x)
-    assert y.is_contiguous(memory_format=layout)
-    assert torch.equal(y, torch.cat(list(x)))
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        layer.Conv2d(4, 5, 3, step_mode="m"),
-        layer.BatchNorm2d(4, step_mode="m"),
-        layer.MaxPool2d(2, step_mode="m"),
-        layer.AvgPool2d(2, step_mode="m"),
-        layer.AdaptiveAvgPool2d(2, step_mode="m"),
-        layer.Upsample(scale_factor=2, step_mode="m"),
-    ],
-    ids=lambda m: type(m).__name__,
-)
-def test_channels_last_stays_channels_last_through_a_layer(module):
-    images = torch.randn(6, 4, 8, 8).to(memory_format=torch.channels_last)
-    module = module.to(memory_format=torch.channels_last)
-    y = module(images.unflatten(0, (3, 2)))
-    assert y[0].is_contiguous(memory_format=torch.channels_last)
-    assert y.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
-
-
 @cases
 def test_in_place_changes_of_an_output_are_safe(name, args, shape, kwargs):
     ours, theirs = build(name, args, kwargs)
@@ -250,51 +208,6 @@ def test_in_place_changes_of_an_output_are_safe(name, args, shape, kwargs):
     torch.testing.assert_close(*grads)
 
 
-class Softmax2d(layer.FoldTime, nn.Softmax2d):
-    step_shapes = ("N, C, H, W",)
-
-
-class ConvTanh(nn.Conv2d):
-    def forward(self, x):
-        return super().forward(x).tanh()
-
-
-class FoldedConvTanh(layer.FoldTime, ConvTanh):
-    step_shapes = ("N, C, H, W",)
-
-
-class ConvForwardTanh(layer.Conv2d):
-    def _conv_forward(self, *args):
-        return super()._conv_forward(*args).tanh()
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        Softmax2d(step_mode="m"),
-        FoldedConvTanh(4, 4, 3, step_mode="m"),
-        ConvForwardTanh(4, 4, 3, step_mode="m"),
-    ],
-    ids=lambda module: type(module).__name__,
-)
-def test_a_change_in_place_of_what_backward_reads_is_told(module):
-    x = torch.randn(3, 2, 4, 5, 5, requires_grad=True)
-    y = module(x)
-    y *= 0.5  # its backward would take this for its result
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        y.square().sum().backward()
-
-
-@pytest.mark.parametrize("grad", [True, False])
-def test_a_layer_that_returns_its_input_shares_its_memory_openly(grad):
-    x = torch.ones(3, 2, 4, 5, 5, requires_grad=grad) * 1.0
-    y = Identity(step_mode="m")(x)
-    version = x._version
-    y += 1
-    assert x._version > version  # autograd knows
-    assert torch.equal(x, y)
-
-
 def test_tuple_outputs_are_unfolded():
     pool = layer.MaxPool2d(2, return_indices=True, step_mode="m")
     x = torch.randn(3, 2, 4, 6, 6)
@@ -311,106 +224,3 @@ def test_the_step_mode_is_set_by_the_net():
     assert net(torch.zeros(4, 2, 1, 5, 5)).shape == (4, 2, 18)
     functional.set_step_mode(net, "s")
     assert net(torch.zeros(2, 1, 5, 5)).shape == (2, 18)
-
-
-@pytest.mark.parametrize("step_mode", ["s", "m"])
-def test_fx_sees_one_node_per_layer(step_mode):
-    net = nn.Sequential(
-        layer.Conv2d(1, 2, 3), layer.BatchNorm2d(2), layer.MaxPool2d(2), layer.Flatten()
-    ).eval()
-    functional.set_step_mode(net, step_mode)
-    traced = fx.symbolic_trace(net)
-    kinds = [node.op for node in traced.graph.nodes]
-    assert kinds == ["placeholder", *["call_module"] * 4, "output"]
-    x = torch.randn(2, 1, 6, 6) if step_mode == "s" else torch.randn(3, 2, 1, 6, 6)
-    assert torch.equal(traced(x), net(x))
-    assert torch.equal(pickle.loads(pickle.dumps(traced))(x), net(x))
-
-
-def test_vmap_over_nets_inputs():
-    conv = layer.Conv2d(1, 2, 3, step_mode="m")
-    x = torch.randn(5, 4, 2, 1, 6, 6)
-    torch.testing.assert_close(torch.vmap(conv)(x), torch.stack([conv(xi) for xi in x]))
-
-
-def test_checkpointing_gives_the_same_gradient():
-    conv = layer.Conv2d(1, 2, 3, step_mode="m")
-    x = torch.randn(4, 2, 1, 6, 6, requires_grad=True)
-    (expected,) = torch.autograd.grad(conv(x).square().sum(), x)
-    y = checkpoint(conv, x, use_reentrant=False)
-    (got,) = torch.autograd.grad(y.square().sum(), x)
-    assert torch.equal(got, expected)
-
-
-def test_autocast_reaches_the_layer():
-    conv = layer.Conv2d(1, 2, 3, step_mode="m")
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert conv(torch.zeros(4, 2, 1, 6, 6)).dtype == torch.bfloat16
-
-
-@pytest.mark.slow
-def test_compile_without_a_graph_break():
-    net = nn.Sequential(
-        layer.Conv2d(1, 4, 3, step_mode="m"),
-        layer.BatchNorm2d(4, step_mode="m"),
-        layer.AvgPool2d(2, step_mode="m"),
-        layer.Flatten(step_mode="m"),
-        layer.Linear(16, 3, step_mode="m"),
-    )
-    x = torch.randn(3, 2, 1, 6, 6)
-    expected = copy.deepcopy(net)(x)
-    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(x), expected)
-
-
-class Softmax2d(layer.FoldTime, nn.Softmax2d):
-    step_shapes = ("N, C, H, W", "C, H, W")
-
-
-class Identity(layer.FoldTime, nn.Identity):
-    step_shapes = ("N, C, H, W",)
-
-
-class Scaled(layer.Conv2d):
-    def __init__(self, channels, gain):
-        super().__init__(channels, channels, 1, step_mode="m")
-        self.gain = gain
-
-
-def test_a_users_own_layer_needs_one_line():
-    x = torch.randn(3, 2, 4, 5, 5)
-    y = Softmax2d(step_mode="m")(x)
-    torch.testing.assert_close(y, x.softmax(2))
-    assert pickle.loads(pickle.dumps(Softmax2d(step_mode="m"))).step_mode == "m"
-    assert list(inspect.signature(Scaled).parameters) == ["channels", "gain"]
-    assert Scaled(4, 2.0)(x).shape == x.shape
-
-
-def test_a_spiking_net_is_traced_to_its_modules():
-    net = nn.Sequential(
-        layer.Conv2d(1, 2, 3), neuron.LIFNode(), layer.Dropout(), layer.Flatten(), layer.Delay(1)
-    )
-    functional.set_step_mode(net, "m")
-    traced = fx.symbolic_trace(net)
-    assert [node.op for node in traced.graph.nodes] == [
-        "placeholder",
-        *["call_module"] * 5,
-        "output",
-    ]
-    x = 3 * torch.randn(3, 2, 1, 6, 6)
-    torch.manual_seed(0)
-    y = traced(x)
-    functional.reset_net(traced)
-    torch.manual_seed(0)
-    assert torch.equal(net(x), y)
-
-
-def test_exported_for_any_number_of_steps_and_samples():
-    net = nn.Sequential(
-        layer.Conv2d(1, 2, 3), layer.BatchNorm2d(2), layer.Flatten(), layer.Linear(18, 3)
-    )
-    functional.set_step_mode(net.eval(), "m")
-    axes = {0: torch.export.Dim("T", min=2, max=64), 1: torch.export.Dim("N", min=2, max=64)}
-    exported = torch.export.export(net, (torch.randn(4, 2, 1, 5, 5),), dynamic_shapes=(axes,))
-    x = torch.randn(7, 3, 1, 5, 5)
-    torch.testing.assert_close(exported.module()(x), net(x))

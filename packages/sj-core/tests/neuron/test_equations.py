@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from sj_core import functional, neuron, surrogate
+from sj_core import neuron
 
 
 def leak(v, x, tau, v0, decay_input):
@@ -152,26 +152,10 @@ CASES = [
         neuron.IzhikevichNode,
         run_izhikevich,
         [
-            {
-                "tau": 2.0,
-                "v_c": 0.8,
-                "a0": 1.0,
-                "v_rest": -0.1,
-                "w_rest": 0.0,
-                "tau_w": 2.0,
-                "a": 0.0,
-                "b": 0.0,
-            },
-            {
-                "tau": 1.5,
-                "v_c": 0.5,
-                "a0": 0.6,
-                "v_rest": -0.2,
-                "w_rest": 0.1,
-                "tau_w": 7.0,
-                "a": 0.4,
-                "b": 0.3,
-            },
+            {"tau": 2.0, "v_c": 0.8, "a0": 1.0, "v_rest": -0.1}
+            | {"w_rest": 0.0, "tau_w": 2.0, "a": 0.0, "b": 0.0},
+            {"tau": 1.5, "v_c": 0.5, "a0": 0.6, "v_rest": -0.2}
+            | {"w_rest": 0.1, "tau_w": 7.0, "a": 0.4, "b": 0.3},
         ],
     ),
     (
@@ -252,131 +236,3 @@ def test_lif_and_plif_follow_the_equation_for_any_setting(tau, decay_input, v_re
     plif = neuron.ParametricLIFNode(tau, decay_input, v_reset=v_reset, step_mode="m").double()
     plif.w.data.fill_(-math.log(tau - 1))
     assert plif(x.unsqueeze(1)).flatten().tolist() == expected
-
-
-@pytest.mark.parametrize("x", [0.04, 0.11, 0.3, 0.5, 0.99, 1.0])
-def test_if_fires_with_its_closed_form_period(x):
-    spikes = neuron.IFNode(step_mode="m")(torch.full((200, 1), x, dtype=torch.float64)).flatten()
-    times = spikes.nonzero().flatten() + 1
-    period = math.ceil(1.0 / x - 1e-9)
-    assert times.tolist() == list(range(period, 201, period))
-
-
-@pytest.mark.parametrize("tau", [1.5, 2.0, 10.0, 50.0])
-@pytest.mark.parametrize("x", [1.05, 1.3, 2.0, 7.0])
-def test_lif_fires_with_its_closed_form_period(tau, x):
-    # From 0, H[t] = x (1 - (1 - 1/tau)^t): the first t with H >= 1 is the period.
-    period = max(1, math.ceil(math.log(1 - 1 / x) / math.log(1 - 1 / tau) - 1e-9))
-    steps = 3 * period + 1
-    spikes = neuron.LIFNode(tau, step_mode="m")(torch.full((steps, 1), x, dtype=torch.float64))
-    assert (spikes.flatten().nonzero().flatten() + 1).tolist() == list(
-        range(period, steps + 1, period)
-    )
-
-
-def test_lif_below_threshold_never_fires():
-    spikes = neuron.LIFNode(4.0, step_mode="m")(torch.full((500, 1), 0.999))
-    assert spikes.sum() == 0
-
-
-@given(x=st.floats(0.0, 1.0), T=st.integers(1, 40), v_threshold=st.floats(0.3, 3.0))
-@settings(max_examples=60, deadline=None)
-def test_half_threshold_if_rounds_the_rate(x, T, v_threshold):
-    total = T * x + 0.5
-    if abs(total - round(total)) < 1e-6:
-        return
-    node = neuron.HalfThresholdIFNode(v_threshold, step_mode="m")
-    spikes = node(torch.full((T, 1), x * v_threshold, dtype=torch.float64))
-    assert spikes.sum() == math.floor(total)
-
-
-NODES_WITH_GRADIENT = [
-    pytest.param(cls, q, v_reset, detach, id=f"{cls.__name__}-{i}-{v_reset}-{detach}")
-    for cls, _, qs in CASES
-    if cls is not neuron.LIAFNode
-    for i, q in enumerate(qs)
-    for v_reset in (0.1, None)
-    for detach in (False, True)
-]
-
-
-@pytest.mark.parametrize(("cls", "setting", "v_reset", "detach_reset"), NODES_WITH_GRADIENT)
-def test_gradient_with_the_smooth_surrogate_is_a_finite_difference(
-    cls, setting, v_reset, detach_reset
-):
-    node = build(
-        cls,
-        setting,
-        v_threshold=0.9,
-        v_reset=v_reset,
-        surrogate_function=surrogate.ATan(spiking=False),
-        detach_reset=False,
-        step_mode="m",
-    ).double()
-    torch.manual_seed(1)
-    x_seq = (torch.rand(5, 2, dtype=torch.float64) * 1.5 + 0.1).requires_grad_()
-
-    def run(x):
-        node.reset()
-        return node(x)
-
-    assert torch.autograd.gradcheck(run, (x_seq,))
-    if not detach_reset:
-        return
-    node.detach_reset = True
-    node.reset()
-    (grad,) = torch.autograd.grad(node(x_seq).sum(), x_seq)
-    node.detach_reset = False
-    node.reset()
-    (full,) = torch.autograd.grad(node(x_seq).sum(), x_seq)
-    assert not torch.allclose(grad, full)
-
-
-@pytest.mark.parametrize("v_reset", [0.0, 0.2, None])
-@pytest.mark.parametrize("detach_reset", [False, True])
-@pytest.mark.parametrize("decay_input", [False, True])
-def test_spiking_gradient_of_lif_by_the_recurrence_of_the_chain_rule(
-    v_reset, detach_reset, decay_input
-):
-    torch.manual_seed(2)
-    T, tau, v_th, alpha = 9, 1.7, 0.8, 3.0
-    x = torch.rand(T, dtype=torch.float64) * 2.5
-    v0 = 0.0 if v_reset is None else v_reset
-    hs, v = [], v0
-    for value in x.tolist():
-        h = leak(v, value, tau, v0, decay_input)
-        hs.append(h)
-        v = reset(h, float(h >= v_th), v_th, v_reset)
-    g_out = torch.randn(T, dtype=torch.float64)
-    g_v, expected = 0.0, [0.0] * T
-    for t in reversed(range(T)):
-        u = hs[t] - v_th
-        gs = (alpha / 2) / (1 + (math.pi / 2 * alpha * u) ** 2)
-        s = float(u >= 0)
-        through = (1 - s) if v_reset is not None else 1.0
-        if not detach_reset:
-            through += gs * ((v_reset - hs[t]) if v_reset is not None else -v_th)
-        g_h = float(g_out[t]) * gs + g_v * through
-        expected[t] = g_h * (1 / tau if decay_input else 1.0)
-        g_v = g_h * (1 - 1 / tau)
-    node = neuron.LIFNode(
-        tau, decay_input, v_th, v_reset, surrogate.ATan(alpha), detach_reset, step_mode="m"
-    )
-    x_seq = x.unsqueeze(1).requires_grad_()
-    node(x_seq).flatten().backward(g_out)
-    torch.testing.assert_close(
-        x_seq.grad.flatten(), torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=1e-12
-    )
-
-
-@pytest.mark.parametrize("v_threshold", [2, torch.tensor([0.5, 2.0])])
-def test_half_threshold_holds_a_state_after_the_first_step_only(v_threshold):
-    node = neuron.HalfThresholdIFNode(v_threshold)
-    assert functional.get_state(node) == {}
-    x = torch.full((3, 2), 0.125)
-    _, state = functional.functional_forward(node, {}, x)
-    assert torch.equal(state["v"], (torch.as_tensor(v_threshold) / 2 + x))
-    node(x)
-    assert list(functional.get_state(node)) == ["v"]
-    functional.set_state(node, {})
-    assert functional.get_state(node) == {}

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from sj_core import backend, neuron, surrogate
+from sj_core import backend, functional, neuron, surrogate
 
 
 def _changes():
@@ -208,3 +208,16 @@ def test_a_threshold_that_does_not_fit_is_named(threshold, x, name):
     node = neuron.LIFNode(v_threshold=torch.ones(threshold), backend=name)
     with pytest.raises(ValueError, match=r"`v_threshold` has shape \(.*\) and must be.*\(2, "):
         node(torch.rand(x))
+
+
+@pytest.mark.parametrize("v_threshold", [2, torch.tensor([0.5, 2.0])])
+def test_half_threshold_holds_a_state_after_the_first_step_only(v_threshold):
+    node = neuron.HalfThresholdIFNode(v_threshold)
+    assert functional.get_state(node) == {}
+    x = torch.full((3, 2), 0.125)
+    _, state = functional.functional_forward(node, {}, x)
+    assert torch.equal(state["v"], (torch.as_tensor(v_threshold) / 2 + x))
+    node(x)
+    assert list(functional.get_state(node)) == ["v"]
+    functional.set_state(node, {})
+    assert functional.get_state(node) == {}
