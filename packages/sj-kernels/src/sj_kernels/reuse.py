@@ -30,15 +30,14 @@ _uses_of_storage: Any = getattr(torch._C, "_storage_Use_Count", None)
 
 
 class _Fresh(NamedTuple):
-    """References to a fresh gradient that is a view, to one that is none; what called backward."""
+    """References to a fresh gradient, as a view and as none, and what calls backward."""
 
-    view: tuple[int, ...]
-    other: tuple[int, ...]
+    counts: tuple[tuple[int, ...], ...]
     caller: CodeType | None
 
 
 _fresh: _Fresh | None = None  # not counted yet
-_NEVER = _Fresh((), (), None)
+_NEVER = _Fresh((), None)
 # What a thread that counts has found so far.
 _counting: dict[int, list[tuple[tuple[int, ...], CodeType | None]]] = {}
 
@@ -54,8 +53,12 @@ def is_last(ctx: Any, gradient: Tensor) -> bool:
     global _fresh
     if type(gradient) is not Tensor or _running_node is None or _running_node() is not ctx:
         return False  # called by hand, or by what compiles the graph
+    # A hook of the very node may call backward by hand, with one reference where the engine has
+    # one. On the stack: this function, the one that asks, backward, what called it.
+    caller = _getframe(2).f_back
+    code = None if caller is None else caller.f_code
     if _counting and get_ident() in _counting:
-        _counting[get_ident()].append((_references(gradient), _caller()))
+        _counting[get_ident()].append((_references(gradient), code))
         return False
     if gradient.requires_grad:
         return False  # a result would pass for the end of its history
@@ -65,8 +68,7 @@ def is_last(ctx: Any, gradient: Tensor) -> bool:
         if sys.gettrace() is not None or sys.getprofile() is not None:
             return False  # they may hold what a frame holds
         _fresh = _count()
-    fresh = _fresh.other if gradient._base is None else _fresh.view
-    return _references(gradient) == fresh and _caller() is _fresh.caller
+    return code is _fresh.caller and _references(gradient) in _fresh.counts
 
 
 def _references(gradient: Any) -> tuple[int, ...]:
@@ -82,13 +84,6 @@ def _references(gradient: Any) -> tuple[int, ...]:
     )
     base = gradient._base
     return own if base is None else (*own, _getrefcount(base), base._use_count())
-
-
-def _caller() -> CodeType | None:
-    # A hook of the very node may call backward by hand, with one reference where the engine has
-    # one. On the stack: this function, `is_last`, the one that asks, backward.
-    caller = _getframe(3).f_back
-    return None if caller is None else caller.f_code
 
 
 def _count() -> _Fresh:
@@ -109,7 +104,7 @@ def _count() -> _Fresh:
         return _NEVER
     counts = [references for references, _ in found]
     told = counts[0] not in counts[1:4] and counts[4] not in counts[5:]
-    return _Fresh(counts[0], counts[4], found[0][1]) if told else _NEVER
+    return _Fresh((counts[0], counts[4]), found[0][1]) if told else _NEVER
 
 
 def _backward_of(call: Callable[[Tensor], Tensor], as_view: bool, holder: str | None) -> None:
