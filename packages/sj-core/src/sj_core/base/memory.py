@@ -13,7 +13,7 @@ from sj_core._checks import check_tensor
 from sj_core.base.recompute import guarded, is_left, mark_left
 from sj_core.base.step_mode import StepModule
 from sj_core.base.tensor import out_of_inference, state_dtype
-from sj_core.base.tree import combine_tensors, map_tensors
+from sj_core.base.tree import combine_tensors, equal_without_tensors, map_tensors
 
 _is_compiling = torch.compiler.is_compiling
 
@@ -100,9 +100,9 @@ class MemoryModule(nn.Module, StepModule):
         A memory that is at ``old`` moves with it: a fresh module starts from its settings as they
         are now. One that a subclass resets to another value stays as it is.
         """
-        if not _equal_without_tensors(self._memory_reset_values.get(name), old):
+        if not equal_without_tensors(self._memory_reset_values.get(name), old):
             return
-        if _equal_without_tensors(getattr(self, name), old):
+        if equal_without_tensors(getattr(self, name), old):
             setattr(self, name, new)
         self._memory_reset_values[name] = new
 
@@ -146,7 +146,7 @@ class MemoryModule(nn.Module, StepModule):
 
     def holds_state(self, name: str) -> bool:
         """Whether the memory ``name`` holds another value than its reset value."""
-        return not _equal_without_tensors(getattr(self, name), self._memory_reset_values[name])
+        return not equal_without_tensors(getattr(self, name), self._memory_reset_values[name])
 
     def reset(self) -> None:
         """Put every memory of this module back to its reset value."""
@@ -247,13 +247,3 @@ def _detached(x: Tensor) -> Tensor:
 
 def _detach_non_leaf(x: Tensor) -> Tensor:
     return x if x.is_leaf else x.detach()
-
-
-def _equal_without_tensors(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return False
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_equal_without_tensors(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(_equal_without_tensors, a, b))
-    return a is b or bool(a == b)

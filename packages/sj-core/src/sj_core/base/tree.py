@@ -59,3 +59,19 @@ def _like_dict(value: Any, items: list[Any]) -> Any:
     if isinstance(value, defaultdict):
         return type(value)(value.default_factory, items)
     return type(value)(items)
+
+
+def equal_without_tensors(a: Any, b: Any) -> bool:
+    """Whether two states are equal; False where either holds a tensor.
+
+    >>> from sj_core.base.tree import equal_without_tensors
+    >>> equal_without_tensors([0.0, None], [0.0, None])
+    True
+    """
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return False
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal_without_tensors(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(equal_without_tensors, a, b))
+    return a is b or bool(a == b)

@@ -12,6 +12,7 @@ from sj_core import _native
 from sj_core._checks import as_flag, as_float
 from sj_core.base import guarded, map_tensors, state_dtype
 from sj_core.neuron.spiking import SpikingNode
+from sj_core.neuron.threshold import as_threshold, broadcast_threshold
 
 _is_compiling = torch.compiler.is_compiling
 
@@ -126,15 +127,7 @@ class BaseNode(SpikingNode):
 
     def threshold(self, h: Tensor) -> float | Tensor:
         """`v_threshold`, broadcast to `h` `(N, *)` where it is a tensor."""
-        threshold = self.v_threshold
-        if not isinstance(threshold, Tensor):
-            return float(threshold)
-        if threshold.numel() == 1:
-            threshold = threshold.reshape(())
-        elif threshold.dim() == 1 and h.dim() > 2:
-            threshold = threshold.view(-1, *([1] * (h.dim() - 2)))
-        check_threshold(threshold, self.v_threshold.shape, h.shape)
-        return threshold.detach().to(h)
+        return broadcast_threshold(self.v_threshold, h)
 
     def neuronal_fire(self) -> Tensor:
         """The spike of the charged voltage `self.v`."""
@@ -241,17 +234,3 @@ def _has_own_loop(cls: type[BaseNode]) -> bool:
 
 
 BaseNode.guards_recompute = False
-
-
-def as_threshold(value: Any) -> float | Tensor:
-    """A threshold as it was given: a number, or a tensor of one value per channel."""
-    return value.detach() if isinstance(value, Tensor) else as_float("v_threshold", value)
-
-
-def check_threshold(threshold: Tensor, given: torch.Size, step: torch.Size) -> None:
-    sizes = zip(reversed(threshold.shape), reversed(step), strict=False)
-    if threshold.dim() > len(step) or any(a != 1 and a != b for a, b in sizes):
-        raise ValueError(
-            f"`v_threshold` has shape {tuple(given)} and must be a number, one value per channel "
-            f"(axis 1), or of a shape that broadcasts to a step, which has {tuple(step)}."
-        )
