@@ -39,7 +39,7 @@ class _Fresh(NamedTuple):
 _fresh: _Fresh | None = None  # not counted yet
 _NEVER = _Fresh((), None)
 # What a thread that counts has found so far.
-_counting: dict[int, list[tuple[tuple[int, ...], CodeType | None]]] = {}
+counting: dict[int, list[tuple[tuple[int, ...], CodeType | None]]] = {}
 
 #: A call of the thin path on a sequence, from whose backward `is_last` is asked; set by `_plan`.
 example: Callable[[Tensor], Tensor] | None = None
@@ -57,8 +57,8 @@ def is_last(ctx: Any, gradient: Tensor) -> bool:
     # one. On the stack: this function, the one that asks, backward, what called it.
     caller = _getframe(2).f_back
     code = None if caller is None else caller.f_code
-    if _counting and get_ident() in _counting:
-        _counting[get_ident()].append((_references(gradient), code))
+    if counting and get_ident() in counting:
+        counting[get_ident()].append((_references(gradient), code))
         return False
     if gradient.requires_grad:
         return False  # a result would pass for the end of its history
@@ -90,7 +90,7 @@ def _count() -> _Fresh:
     """Count on fresh gradients, on the very way of all others, and see that kept ones differ."""
     if example is None or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return _NEVER
-    found = _counting[get_ident()] = []
+    found = counting[get_ident()] = []
     try:
         with torch.inference_mode(False), torch.enable_grad():
             for as_view in (True, False):
@@ -99,7 +99,7 @@ def _count() -> _Fresh:
     except (AttributeError, RuntimeError):
         return _NEVER
     finally:
-        del _counting[get_ident()]
+        del counting[get_ident()]
     if len(found) != 8:
         return _NEVER
     counts = [references for references, _ in found]
@@ -108,7 +108,7 @@ def _count() -> _Fresh:
 
 
 def _backward_of(call: Callable[[Tensor], Tensor], as_view: bool, holder: str | None) -> None:
-    x = torch.zeros(1, LEAST_BYTES // 4, dtype=torch.float32, device="cpu", requires_grad=True)
+    x = torch.zeros(1, 2, dtype=torch.float32, device="cpu", requires_grad=True)
     s = call(x)
     kept: list[Tensor] = []
     if holder == "a hook":

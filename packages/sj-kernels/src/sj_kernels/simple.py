@@ -12,7 +12,7 @@ from sj_kernels.geometry import known_geometry
 from sj_kernels.info import DTYPES
 from sj_kernels.layout import with_strides
 from sj_kernels.once import once
-from sj_kernels.reuse import LEAST_BYTES, is_last
+from sj_kernels.reuse import LEAST_BYTES, counting, is_last
 
 if TYPE_CHECKING:
     from sj_kernels._plan import Plan
@@ -162,7 +162,7 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
     if g_s is None:
         g_s_at = 0
     else:
-        reuse = x.nbytes >= LEAST_BYTES and is_last(ctx, g_s)
+        reuse = (x.nbytes >= LEAST_BYTES or counting) and is_last(ctx, g_s)
         given = g_s
         if plan.steps is not None:
             g_s = with_strides(g_s, x.stride())
