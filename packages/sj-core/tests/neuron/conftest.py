@@ -1,9 +1,15 @@
 """Every neuron, in settings that make it fire on inputs from -0.3 to 3."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from sj_core import neuron
+
+# `neuron_settings` is shared by these tests.
+sys.path.insert(0, str(Path(__file__).parent))
 
 T = 6
 

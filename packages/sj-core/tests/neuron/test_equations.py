@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from neuron_settings import LEAKY, build
 
 from sj_core import neuron
 
@@ -123,12 +124,6 @@ def run_liaf(xs, q):
     return out
 
 
-LEAKY = [
-    {"tau": 2.0, "decay_input": True},
-    {"tau": 1.3, "decay_input": False},
-    {"tau": 5.0, "decay_input": True, "v_rest": 0.13},
-    {"tau": 3, "decay_input": False, "v_rest": -0.2},
-]
 CASES = [
     (neuron.IFNode, run_if, [{}]),
     (neuron.LIFNode, run_lif, LEAKY),
@@ -185,16 +180,6 @@ FLAT = [
     for cls, run, qs in CASES
     for i, q in enumerate(qs)
 ]
-
-
-def build(cls, setting, **common):
-    setting = dict(setting)
-    k = setting.pop("k", None)
-    node = cls(**setting, **common)
-    if k is not None:
-        node = node.double()
-        node.k.data.fill_(k)
-    return node
 
 
 @pytest.mark.parametrize("v_reset", [0.0, -0.15, None])

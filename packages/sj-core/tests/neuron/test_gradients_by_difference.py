@@ -4,15 +4,10 @@ import math
 
 import pytest
 import torch
+from neuron_settings import LEAKY, build
 
 from sj_core import neuron, surrogate
 
-LEAKY = [
-    {"tau": 2.0, "decay_input": True},
-    {"tau": 1.3, "decay_input": False},
-    {"tau": 5.0, "decay_input": True, "v_rest": 0.13},
-    {"tau": 3, "decay_input": False, "v_rest": -0.2},
-]
 QUADRATIC = [
     {"tau": 2.0, "v_c": 0.8, "a0": 1.0, "v_rest": 0.0},
     {"tau": 1.5, "v_c": 0.5, "a0": 0.7, "v_rest": -0.3},
@@ -49,16 +44,6 @@ NODES_WITH_GRADIENT = [
     for v_reset in (0.1, None)
     for detach in (False, True)
 ]
-
-
-def build(cls, setting, **common):
-    setting = dict(setting)
-    k = setting.pop("k", None)
-    node = cls(**setting, **common)
-    if k is not None:
-        node = node.double()
-        node.k.data.fill_(k)
-    return node
 
 
 def leak(v, x, tau, v0, decay_input):
