@@ -5,6 +5,7 @@ import torch
 from kernels_reference import NEURON_PARAMS
 from torch.autograd import forward_ad
 from torch.func import grad, jvp, vmap
+from torch.utils.checkpoint import checkpoint
 
 from sj_kernels import ops
 from sj_kernels.neuron import LIFMultiStep
@@ -143,6 +144,18 @@ def test_second_derivative(name):
     assert torch.equal(g, expected)
     with pytest.raises(RuntimeError, match="no second derivative; use the torch backend"):
         (g.square().sum() + x.sum()).backward()
+
+
+@pytest.mark.parametrize("name", list(CALLS))
+def test_a_gradient_in_a_graph_through_a_checkpoint(name):
+    """A checkpoint computes what was saved again, and hands it out once."""
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    (expected,) = torch.autograd.grad(CALLS[name](x).square().sum(), x)
+    s = checkpoint(CALLS[name], x, use_reentrant=False)
+    (g,) = torch.autograd.grad(s.square().sum(), x, create_graph=True)
+    assert torch.equal(g, expected)
+    with pytest.raises(RuntimeError, match="no second derivative; use the torch backend"):
+        g.sum().backward()
 
 
 # torch itself compiles its decompositions by torch.jit at the first use of jvp.

@@ -60,24 +60,26 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
         if torch.is_grad_enabled():
             return once(_fused_backward, ctx, *gradients)
+        saved = ctx.saved_tensors
         try:
-            return _fused_backward(ctx, *gradients)
+            return _fused_backward(ctx, saved, *gradients)
         except RuntimeError:
             if not is_batched(gradients):
                 raise
-            x, v, w, decay, *_ = ctx.saved_tensors
+            x, v, w, decay, *_ = saved
             needed = ctx.needs_input_grad[4]
             return None, *batched_backward(ctx.plan, gradients, x, v, w, decay, ctx.fills, needed)
 
 
 def _fused_backward(
     ctx: Any,
+    saved: Any,
     g_s: Tensor | None,
     g_v_next: Tensor | None,
     g_w_next: Tensor | None,
     g_v_seq: Tensor | None,
 ) -> Any:
-    x, v, w, decay, threshold, scale = ctx.saved_tensors
+    x, v, w, decay, threshold, scale = saved
     g_x, g_v, g_w, g_decay = launch.backward(
         ctx.plan.settings,
         g_s, g_v_next, g_w_next, g_v_seq,

@@ -24,16 +24,17 @@ def refuse_tangents(*inputs: object) -> None:
 
 
 def once(backward: Callable[..., Gradients], ctx: Any, *incoming: Tensor | None) -> Gradients:
-    """Run the backward of a `torch.autograd.Function`, whose result depends on what it saved.
+    """Run `backward(ctx, saved, *incoming)` of a Function, whose result depends on what it saved.
 
     torch's `once_differentiable` looks at the incoming gradients alone: those of a sum are
     constants, and the derivative of g'(H) with respect to x would be dropped without a word.
     """
+    saved = ctx.saved_tensors  # read once: an activation checkpoint gives them no second time
     if not torch.is_grad_enabled():
-        return backward(ctx, *incoming)
+        return backward(ctx, saved, *incoming)
     with torch.no_grad():
-        gradients = backward(ctx, *incoming)
-    return _Last.apply(gradients, *incoming, *ctx.saved_tensors)  # type: ignore[no-any-return]
+        gradients = backward(ctx, saved, *incoming)
+    return _Last.apply(gradients, *incoming, *saved)  # type: ignore[no-any-return]
 
 
 class _Last(torch.autograd.Function):

@@ -119,12 +119,13 @@ class _Simple(torch.autograd.Function):
     def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
         if _is_grad_enabled():
             return once(_simple_backward, ctx, g_s, g_v_next)
+        saved = ctx.saved_tensors
         try:
-            return _simple_backward(ctx, g_s, g_v_next)
+            return _simple_backward(ctx, saved, g_s, g_v_next)
         except RuntimeError:
             if not is_batched((g_s, g_v_next)):
                 raise
-            return _batched_simple_backward(ctx, g_s, g_v_next)
+            return _batched_simple_backward(ctx, saved, g_s, g_v_next)
 
 
 class _Learnable(_Simple):
@@ -143,9 +144,8 @@ class _Learnable(_Simple):
         return _simple_forward(plan, x, v, decay.data_ptr())
 
 
-def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
+def _simple_backward(ctx: Any, saved: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
     plan, fill = ctx.plan
-    saved = ctx.saved_tensors
     x = saved[0]
     v_at = g_v_at = decay_at = 0
     g_v = None
@@ -197,9 +197,11 @@ def _simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> A
     return None, g_x, g_v
 
 
-def _batched_simple_backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
+def _batched_simple_backward(
+    ctx: Any, saved: Any, g_s: Tensor | None, g_v_next: Tensor | None
+) -> Any:
     plan, fill = ctx.plan
-    x, *saved = ctx.saved_tensors
+    x, *saved = saved
     decay = saved.pop() if plan.learnable else None
     v = saved[0] if saved else None
     incoming = (g_s, g_v_next, None, None)

@@ -50,8 +50,10 @@ def _forward(
     return s, v_next
 
 
-def _backward(ctx: Any, grad_spike: Tensor | None, grad_v_next: Tensor | None) -> _Gradients:
-    x, v = ctx.saved_tensors
+def _backward(
+    ctx: Any, saved: Any, grad_spike: Tensor | None, grad_v_next: Tensor | None
+) -> _Gradients:
+    x, v = saved
     grad_x, grad_v = kernels.backward(ctx.settings, grad_spike, grad_v_next, x, v)
     return grad_x, grad_v, *(None for _ in range(ctx.arguments))
 
