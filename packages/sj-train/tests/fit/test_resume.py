@@ -149,7 +149,9 @@ def test_a_killed_process_of_several_ends_the_run_and_it_goes_on(tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     lost = "sj-train fit: error: Another process of the run has ended."
-    assert said.strip() == f"{lost} Go on with: sj-train fit --resume {run}"
+    # Gloo warns before, where the machine's own name has no address, as in many containers.
+    assert said.strip().splitlines()[-1] == f"{lost} Go on with: sj-train fit --resume {run}"
+    assert "Traceback" not in said
     # Not in this process, whose environment a strategy changes.
     again = [*COMMAND[:4], "--resume", str(run), "--no-progress"]
     subprocess.run(again, env=ENVIRONMENT, check=True, timeout=200)
