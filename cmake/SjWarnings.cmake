@@ -5,7 +5,9 @@ function(sj_warnings target)
   else()
     target_compile_options(
       ${target}
-      PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wno-unknown-pragmas -Wno-maybe-uninitialized>
+      PRIVATE
+        "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-unknown-pragmas>"
+        $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>
     )
   endif()
 endfunction()

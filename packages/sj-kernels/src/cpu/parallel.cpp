@@ -37,9 +37,11 @@ struct OpenMP {
     bool found() const { return parallel && thread; }
 
   private:
+#if !defined(_WIN32)
     template <class F> static void find(F& function, const char* name) {
         function = reinterpret_cast<F>(dlsym(RTLD_DEFAULT, name));
     }
+#endif
 };
 
 const OpenMP& openmp() {
