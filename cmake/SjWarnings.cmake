@@ -7,7 +7,8 @@ function(sj_warnings target)
       ${target}
       PRIVATE
         "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-unknown-pragmas>"
-        $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>
+        # The second: on ARM, notes of what GCC 10 changed, by the hundred.
+        "$<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized;-Wno-psabi>"
     )
   endif()
 endfunction()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from kernels_reference import NEURON_PARAMS, SURROGATE_PARAMS, surrogate_gradient
 
-from sj_kernels import _ext, ops
+from sj_kernels import _ext, build_info, ops
 
 
 @pytest.fixture
@@ -41,6 +41,12 @@ def test_instruction_sets_agree(isa, neuron, dtype):
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert all(torch.equal(i, j) for i, j in zip(a, b, strict=True))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' OpenMP has another interface")
+@pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="torch has no OpenMP")
+def test_threads_are_those_of_torch():
+    assert build_info()["parallel_backend"] == "openmp"
 
 
 def test_unknown_instruction_set():

@@ -23,23 +23,30 @@
 namespace sj {
 namespace {
 
-// What torch's OpenMP offers; null without one.
+// What torch's OpenMP offers; null without one. It is asked for among what torch itself is linked to:
+// not every build of torch makes it global, and another library may have brought another one.
 struct OpenMP {
     void (*parallel)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
     int (*thread)() = nullptr;
 
     OpenMP() {
 #if !defined(_WIN32)
-        find(parallel, "GOMP_parallel");
-        find(thread, "omp_get_thread_num");
+        for (const char* name : {"libtorch_cpu.so", "@rpath/libtorch_cpu.dylib"}) {
+            void* torch = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
+            if (!torch) continue;
+            find(torch);
+            dlclose(torch);  // it stays loaded: Python holds it
+        }
+        if (!found()) find(RTLD_DEFAULT);
 #endif
     }
     bool found() const { return parallel && thread; }
 
   private:
 #if !defined(_WIN32)
-    template <class F> static void find(F& function, const char* name) {
-        function = reinterpret_cast<F>(dlsym(RTLD_DEFAULT, name));
+    void find(void* where) {
+        parallel = reinterpret_cast<decltype(parallel)>(dlsym(where, "GOMP_parallel"));
+        thread = reinterpret_cast<decltype(thread)>(dlsym(where, "omp_get_thread_num"));
     }
 #endif
 };
