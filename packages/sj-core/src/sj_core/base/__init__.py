@@ -6,6 +6,7 @@ from sj_core.base.memory import (
 )
 from sj_core.base.recompute import (
     backward_at_work as backward_at_work,
+    guard_own_forward as guard_own_forward,
     guarded as guarded,
     is_left as is_left,
     mark_left as mark_left,

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from sj_core._checks import check_tensor
-from sj_core.base.recompute import guarded, is_left, mark_left
+from sj_core.base.recompute import guard_own_forward, guarded, is_left, mark_left
 from sj_core.base.step_mode import StepModule
-from sj_core.base.tensor import out_of_inference, state_dtype
+from sj_core.base.tensor import detach_non_leaf, detached, out_of_inference, state_dtype
 from sj_core.base.tree import combine_tensors, equal_without_tensors, map_tensors
 
 _is_compiling = torch.compiler.is_compiling
@@ -66,6 +66,11 @@ class MemoryModule(nn.Module, StepModule):
     #: Whether `forward` sees to it that no backward computes it again from a state that moved on.
     guards_recompute: ClassVar[bool] = True
     _left: Any = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.guards_recompute:
+            guard_own_forward(cls)
 
     def __init__(self, step_mode: str = "s") -> None:
         super().__init__()
@@ -160,7 +165,7 @@ class MemoryModule(nn.Module, StepModule):
         """Cut every memory of this module from the autograd graph."""
         left = not _is_compiling() and is_left(self)
         for name in self._memory_reset_values:
-            setattr(self, name, map_tensors(_detached, getattr(self, name)))
+            setattr(self, name, map_tensors(detached, getattr(self, name)))
         self._mark_again(left)
 
     def _mark_again(self, left: bool) -> None:
@@ -225,7 +230,7 @@ class MemoryModule(nn.Module, StepModule):
     def __getstate__(self) -> dict[str, Any]:
         # Tensors with a graph can be neither deep-copied nor pickled.
         state = {
-            key: value if self._is_of_torch(key) else map_tensors(_detach_non_leaf, value)
+            key: value if self._is_of_torch(key) else map_tensors(detach_non_leaf, value)
             for key, value in self.__dict__.items()
         }
         # A shallow copy has its own reset values too.
@@ -239,11 +244,3 @@ class MemoryModule(nn.Module, StepModule):
 
     def extra_repr(self) -> str:
         return f"step_mode={self.step_mode!r}"
-
-
-def _detached(x: Tensor) -> Tensor:
-    return out_of_inference(x).detach()
-
-
-def _detach_non_leaf(x: Tensor) -> Tensor:
-    return x if x.is_leaf else x.detach()

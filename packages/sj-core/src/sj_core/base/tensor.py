@@ -37,3 +37,25 @@ def out_of_inference(value: Tensor) -> Tensor:
     if _is_compiling() or not value.is_inference() or torch.is_inference_mode_enabled():
         return value
     return value.clone()
+
+
+def detached(value: Tensor) -> Tensor:
+    """``value`` without its graph, as one that autograd can save.
+
+    >>> import torch
+    >>> from sj_core.base.tensor import detached
+    >>> detached(torch.ones(1, requires_grad=True) * 2).requires_grad
+    False
+    """
+    return out_of_inference(value).detach()
+
+
+def detach_non_leaf(value: Tensor) -> Tensor:
+    """``value``, without its graph if it has one: what can be copied and pickled.
+
+    >>> import torch
+    >>> from sj_core.base.tensor import detach_non_leaf
+    >>> detach_non_leaf(torch.ones(1, requires_grad=True)).requires_grad
+    True
+    """
+    return value if value.is_leaf else value.detach()

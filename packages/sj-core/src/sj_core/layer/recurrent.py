@@ -26,19 +26,17 @@ class RecurrentContainer(SingleStepChildren, base.MemoryModule):
         self._refuse_misfits()
         self.register_memory("y", None)
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        self._refuse_changed_children()
-        return super().forward(x, *args, **kwargs)
-
     def feed_back(self, x: Tensor) -> Tensor:
         """One step; keeps the output in `y`."""
         raise NotImplementedError(f"{type(self).__name__} must define `feed_back(x)`.")
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self._refuse_changed_children()
         # A copy: what a later layer does to it in place must not be fed back.
         return self.feed_back(x).clone()
 
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
+        self._refuse_changed_children()
         if x_seq.shape[0] == 0:
             return empty_output(self, self.feed_back, x_seq)
         return torch.stack([self.feed_back(x) for x in x_seq.unbind(0)])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sj_core import _native
 from sj_core._checks import as_flag, as_float
-from sj_core.base import guarded, map_tensors, state_dtype
+from sj_core.base import guard_own_forward, guarded, map_tensors, state_dtype
 from sj_core.neuron.spiking import SpikingNode
 from sj_core.neuron.threshold import as_threshold, broadcast_threshold
 
@@ -53,6 +53,7 @@ class BaseNode(SpikingNode):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        guard_own_forward(cls)
         cls.guards_recompute = _has_own_loop(cls)
 
     def __init__(
