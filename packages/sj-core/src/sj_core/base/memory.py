@@ -133,12 +133,15 @@ class MemoryModule(nn.Module, StepModule):
         return out_of_inference(value) if value.dtype == dtype else value.to(dtype)
 
     def check_memory(
-        self, name: str, value: Tensor, shape: torch.Size, device: torch.device
+        self, name: str, value: Tensor, shape: torch.Size, device: torch.device, step: Any = None
     ) -> None:
-        """Raise ``RuntimeError`` if the kept tensor does not fit an input of this shape, device."""
+        """Raise ``RuntimeError`` if the kept tensor is not of this shape and device.
+
+        ``step``: the shape of an ``x`` whose memory has another.
+        """
         if value.shape != shape:
             raise RuntimeError(
-                f"`x` of one step has shape {tuple(shape)}, but the state `{name}` that "
+                f"`x` of one step has shape {tuple(step or shape)}, but the state `{name}` that "
                 f"{type(self).__name__} keeps from earlier steps has shape {tuple(value.shape)}: "
                 "call `functional.reset_net(net)` between sequences."
             )

@@ -94,7 +94,8 @@ class DropConnectLinear(base.MemoryModule):
             self.mask_w = self._draw(n, self.weight)
             self.mask_b = None if self.bias is None else self._draw(n, self.bias)
         mask_w = base.out_of_inference(self.mask_w)
-        self.check_memory("mask_w", mask_w, torch.Size((n, *self.weight.shape)), x_seq.device)
+        shape = torch.Size((n, *self.weight.shape))
+        self.check_memory("mask_w", mask_w, shape, x_seq.device, x_seq.shape[1:])
         # [N, T * , in] times [N, in, out]: one product for every sample's own weights.
         rows = x_seq.transpose(0, 1).flatten(1, -2)
         weight = (self.weight * mask_w).transpose(1, 2)

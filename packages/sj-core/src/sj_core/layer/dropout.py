@@ -53,7 +53,7 @@ class Dropout(base.MemoryModule):
         if self.mask is None:
             self.mask = self.create_mask(x)
         mask: Tensor = self.mask
-        self.check_memory("mask", mask, self.mask_shape(x), x.device)
+        self.check_memory("mask", mask, self.mask_shape(x), x.device, x.shape)
         return base.out_of_inference(mask) if mask.dtype == x.dtype else mask.to(x.dtype)
 
     def single_step_forward(self, x: Tensor) -> Tensor:

@@ -67,7 +67,10 @@ class NeuNorm(base.MemoryModule):
                 f"`x` of one step has shape {list(x.shape)} but NeuNorm takes "
                 f"[N, {', '.join(map(str, expected))}]."
             )
-        u = self.memory_like("u", x[:, :1])
+        watched = x[:, :1]
+        if isinstance(self.u, Tensor):
+            self.check_memory("u", self.u, watched.shape, x.device, x.shape)
+        u = self.memory_like("u", watched)
         spikes = x.to(u.dtype)
         self.u = self.k * u + self.v_over_f * spikes.sum(1, keepdim=True)
         return (spikes - self.w.to(u.dtype) * self.u).to(x.dtype)
