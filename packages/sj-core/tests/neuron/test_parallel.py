@@ -62,6 +62,14 @@ def test_sliding_psn_shares_its_weights_and_halves_them_backwards():
     assert torch.equal(node(x), expected)
 
 
+def test_a_sliding_psn_of_known_weights_draws_nothing():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    neuron.SlidingPSN(K)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_gradients_are_those_of_the_sum():
     for node in (neuron.PSN(T), neuron.MaskedPSN(K, T, 0.4), neuron.MaskedPSN(K, T, 1.0)):
         node.double()
@@ -131,7 +139,8 @@ def test_a_masked_psn_saves_what_training_has_made_of_lambda():
     assert fresh.lambda_ == 0.7
     x = torch.randn(T, 3)
     assert torch.equal(fresh(x), node(x))
-    theirs = {**node.state_dict(), "_lambda_": torch.tensor(0.25)}
+    masks = {"mask0": torch.ones(T, T), "mask1": torch.ones(T, T)}  # saved there, too
+    theirs = {**node.state_dict(), **masks, "_lambda_": torch.tensor(0.25)}
     fresh.load_state_dict(theirs)
     assert fresh.lambda_ == 0.25
     with pytest.raises(ValueError, match=r"`lambda_` \(=1.5\)"):

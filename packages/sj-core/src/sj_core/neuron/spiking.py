@@ -45,7 +45,8 @@ class SpikingNode(MemoryModule):
         if not isinstance(surrogate_function, nn.Module):
             raise TypeError(
                 f"`surrogate_function` (={surrogate_function!r}) must be a module, for example "
-                "`surrogate.ATan()`."
+                "`surrogate.ATan()`; call a function of your own in the `forward` of an "
+                "`nn.Module`."
             )
         self.surrogate_function = surrogate_function
         self.backend = backend

@@ -115,8 +115,10 @@ class MaskedPSN(WindowedNode):
         dtype = torch.float32 if device.type == "mps" else torch.float64  # which it has not
         return torch.tensor(self._lambda, dtype=dtype, device=device)
 
-    def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in ("mask0", "mask1"):  # which SpikingJelly saves, though k and T make them
+            state_dict.pop(prefix + name, None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
         if self._lambda_.is_meta:
             return
         try:
@@ -209,10 +211,11 @@ class SlidingPSN(WindowedNode):
         backend: str = "auto",
     ) -> None:
         super().__init__(k, surrogate_function, step_mode, backend)
-        bound = 1.0 / math.sqrt(k)
-        start = torch.empty(k).uniform_(-bound, bound)
-        if as_flag("exp_init", exp_init):
+        if as_flag("exp_init", exp_init):  # draws nothing: layers after it start as they did
             start = 2.0 ** (torch.arange(k) - (k - 1.0))
+        else:
+            bound = 1.0 / math.sqrt(k)
+            start = torch.empty(k).uniform_(-bound, bound)
         self.weight = nn.Parameter(start)
         self.bias = nn.Parameter(torch.tensor([-1.0]))
 

@@ -130,6 +130,12 @@ class SurrogateFunctionBase(nn.Module):
     @classmethod
     def check_params(cls, params: tuple[float, ...]) -> None:
         """Raise TypeError for a parameter that is no number, ValueError for one out of range."""
+        if len(params) != len(cls.names):
+            expected = ", ".join(f"`{name}`" for name in cls.names) or "none"
+            raise TypeError(
+                f"`params` (={params!r}) of {cls.__name__} must be as many as its `names`, which "
+                f"are {expected}: give `spiking` by its name."
+            )
         for name, value in zip(cls.names, params, strict=True):
             if not is_number(value):
                 raise TypeError(f"`{name}` (={value!r}) of {cls.__name__} must be a number.")
