@@ -123,3 +123,20 @@ def test_a_number_saved_without_axes_is_loaded(assign):
     assert saved["0.w"].shape == ()
     with pytest.raises(RuntimeError, match=r"size mismatch for 0\.w"):
         net.load_state_dict({"0.w": torch.zeros(2), "1.w": torch.zeros(1)})
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: layer.Delay(2), lambda: neuron.SlidingPSN(3), lambda: neuron.LIFNode()]
+)
+def test_a_state_of_five_axes_goes_where_a_net_of_images_goes(build):
+    module = build()
+    x = (
+        torch.rand(2, 3, 4, 5)
+        if not isinstance(module, neuron.LIFNode)
+        else torch.rand(5, 2, 3, 4, 5)
+    )
+    net, twin = nn.Sequential(nn.Conv2d(3, 3, 1), module), copy.deepcopy(module).double()
+    module(x), twin(x.double())
+    net.to(torch.float64, memory_format=torch.channels_last)
+    assert next(iter(functional.get_state(net).values())).dtype == torch.float64
+    torch.testing.assert_close(module(x.double()), twin(x.double()), rtol=1e-6, atol=1e-6)

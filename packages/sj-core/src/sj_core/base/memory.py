@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from sj_core._checks import check_tensor
 from sj_core.base.recompute import guard_own_forward, guarded, is_left, mark_left
 from sj_core.base.step_mode import StepModule
-from sj_core.base.tensor import detach_non_leaf, detached, out_of_inference, state_dtype
+from sj_core.base.tensor import copyable, detached, of_any_rank, out_of_inference, state_dtype
 from sj_core.base.tree import combine_tensors, equal_without_tensors, map_tensors
 
 _is_compiling = torch.compiler.is_compiling
@@ -215,6 +215,7 @@ class MemoryModule(nn.Module, StepModule):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
+        fn = of_any_rank(fn)
         left = not _is_compiling() and is_left(self)
         for name, value in self._memory_reset_values.items():
             self._memory_reset_values[name] = map_tensors(fn, value)
@@ -233,7 +234,7 @@ class MemoryModule(nn.Module, StepModule):
     def __getstate__(self) -> dict[str, Any]:
         # Tensors with a graph can be neither deep-copied nor pickled.
         state = {
-            key: value if self._is_of_torch(key) else map_tensors(detach_non_leaf, value)
+            key: value if self._is_of_torch(key) else map_tensors(copyable, value)
             for key, value in self.__dict__.items()
         }
         # A shallow copy has its own reset values too.

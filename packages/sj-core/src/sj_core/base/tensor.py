@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -50,12 +52,38 @@ def detached(value: Tensor) -> Tensor:
     return out_of_inference(value).detach()
 
 
-def detach_non_leaf(value: Tensor) -> Tensor:
-    """``value``, without its graph if it has one: what can be copied and pickled.
+def copyable(value: Tensor) -> Tensor:
+    """``value``, without its graph if it has one: only that can be deep-copied and pickled.
 
     >>> import torch
-    >>> from sj_core.base.tensor import detach_non_leaf
-    >>> detach_non_leaf(torch.ones(1, requires_grad=True)).requires_grad
+    >>> from sj_core.base.tensor import copyable
+    >>> copyable(torch.ones(1, requires_grad=True)).requires_grad
     True
     """
     return value if value.is_leaf else value.detach()
+
+
+def of_any_rank(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """``fn`` of ``module._apply`` for tensors of a state, which may be images of several steps.
+
+    ``module.to(memory_format=torch.channels_last)`` refuses 5 axes, which no parameter of a network
+    of images has.
+
+    >>> import torch
+    >>> from sj_core.base.tensor import of_any_rank
+    >>> def to(x):
+    ...     layout = torch.channels_last if x.dim() > 3 else torch.preserve_format
+    ...     return x.to(torch.float64, memory_format=layout)
+    >>> of_any_rank(to)(torch.zeros(2, 1, 3, 4, 4)).dtype
+    torch.float64
+    """
+
+    def moved(value: Tensor) -> Tensor:
+        try:
+            return fn(value)
+        except RuntimeError:
+            if value.dim() < 5:
+                raise
+            return fn(value.flatten()).view(value.shape)
+
+    return moved
