@@ -25,6 +25,26 @@ def test_fx_sees_one_node_per_layer(step_mode):
     assert torch.equal(pickle.loads(pickle.dumps(traced))(x), net(x))
 
 
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda: layer.MultiStepContainer(nn.Linear(4, 4), neuron.IFNode()), (6, 2, 4)),
+        (lambda: layer.StepModeContainer(True, neuron.IFNode(), step_mode="m"), (6, 2, 4)),
+        (lambda: layer.TemporalWiseAttention(6, 2, 2), (6, 2, 4)),
+        (lambda: layer.SpikingSelfAttention(4, 2).eval(), (6, 2, 4, 3)),
+    ],
+    ids=["MultiStep", "StepMode", "TemporalWise", "SelfAttention"],
+)
+def test_a_container_that_loops_and_an_attention_are_one_node(build, shape):
+    net = nn.Sequential(build())
+    traced = fx.symbolic_trace(net)
+    assert [node.op for node in traced.graph.nodes] == ["placeholder", "call_module", "output"]
+    x = 2 * torch.rand(shape)
+    y = traced(x)
+    functional.reset_net(net)
+    assert torch.equal(net(x), y)
+
+
 def test_a_spiking_net_is_traced_to_its_modules():
     net = nn.Sequential(
         layer.Conv2d(1, 2, 3), neuron.LIFNode(), layer.Dropout(), layer.Flatten(), layer.Delay(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import fx, nn
 
 from sj_core import base, neuron
 from sj_core._checks import as_count
@@ -49,7 +49,9 @@ class TemporalWiseAttention(nn.Module, base.MultiStepModule):
             nn.Linear(T // reduction, T, bias=False),
         )
 
-    def forward(self, x_seq: Tensor) -> Tensor:
+    def forward(self, x_seq: Any) -> Any:
+        if isinstance(x_seq, fx.Proxy):
+            return base.call_as_leaf(self, x_seq)
         rank = 3 if self.dimension == 2 else 5
         if x_seq.dim() != rank or x_seq.shape[0] not in (0, self.T):
             axes = "N, M" if rank == 3 else "N, C, H, W"
@@ -136,7 +138,9 @@ class SpikingSelfAttention(nn.Module, base.StepModule):
                 child.step_mode = value
         self._step_mode = value
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Any) -> Any:
+        if isinstance(x, fx.Proxy):
+            return base.call_as_leaf(self, x)
         rank = 4 if self.step_mode == "m" else 3
         if x.dim() != rank or x.shape[-2] != self.dim:
             lead = "T, N" if rank == 4 else "N"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from sj_core import base
 from sj_core.layer.fold import run_folded
@@ -100,6 +100,8 @@ class MultiStepContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule
         self._refuse_misfits()
 
     def forward(self, x_seq: Any) -> Any:
+        if isinstance(x_seq, fx.Proxy):  # how often it loops, no graph can hold
+            return base.call_as_leaf(self, x_seq)
         self._refuse_changed_children()
         return loop_children(self, x_seq)
 
@@ -175,6 +177,8 @@ class StepModeContainer(SingleStepChildren, nn.Sequential, base.StepModule):
     def forward(self, x: Any) -> Any:
         self._refuse_changed_children()
         if self.step_mode == "m" and self.stateful:
+            if isinstance(x, fx.Proxy):
+                return base.call_as_leaf(self, x)
             return loop_children(self, x)
         several = isinstance(x, tuple)
         if self.step_mode == "s":
