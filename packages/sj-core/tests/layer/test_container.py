@@ -172,6 +172,25 @@ def test_copies_and_pickles_after_a_training_forward():
         assert torch.equal(twin(x), after)
 
 
+def test_containers_that_are_added_or_repeated_stay_whole():
+    fold = layer.SeqToANNContainer(nn.Flatten(), nn.Linear(4, 3))
+    steps = layer.MultiStepContainer(nn.Linear(3, 3), neuron.IFNode())
+    x = torch.rand(5, 2, 2, 2)
+    expected = steps(fold(x))
+    whole = nn.Sequential(layer.Linear(3, 3, step_mode="m"))
+    for net, y in (
+        (fold + steps, expected),
+        (nn.Sequential(fold) + steps, expected),
+        (fold + steps + whole, whole(expected)),
+    ):
+        functional.reset_net(net)
+        assert torch.equal(net(x), y)
+    functional.reset_net(steps)
+    twice = steps(steps(x.flatten(2)[..., :3]))
+    functional.reset_net(steps)
+    assert torch.equal((2 * steps)(x.flatten(2)[..., :3]), twice)
+
+
 def test_tracing_looks_inside_a_folding_container():
     net = nn.Sequential(layer.SeqToANNContainer(nn.Conv2d(1, 2, 3), nn.ReLU()))
     traced = fx.symbolic_trace(net)

@@ -78,7 +78,33 @@ def _states_below(container: nn.Module) -> Iterator[str]:
             )
 
 
-class MultiStepContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule):
+class SingleStepSequential(SingleStepChildren, nn.Sequential):
+    """A container that hands single steps down its children in order.
+
+    Added to another module, or repeated, it stays whole: what runs the children of an
+    ``nn.Sequential`` would hand them sequences.
+
+    >>> import torch
+    >>> from sj_core import layer
+    >>> rectify, flatten = torch.nn.ReLU(), torch.nn.Flatten()
+    >>> net = layer.MultiStepContainer(rectify) + layer.SeqToANNContainer(flatten)
+    >>> [type(child).__name__ for child in net]
+    ['MultiStepContainer', 'SeqToANNContainer']
+    """
+
+    def __add__(self, other: nn.Module) -> nn.Sequential:
+        return nn.Sequential(self, other)
+
+    def __radd__(self, other: nn.Module) -> nn.Sequential:
+        return nn.Sequential(other, self)
+
+    def __mul__(self, times: int) -> nn.Sequential:
+        return nn.Sequential(*[self] * times)
+
+    __rmul__ = __mul__
+
+
+class MultiStepContainer(SingleStepSequential, base.MultiStepModule):
     """Runs its single-step children in order on one time step after the other.
 
     ``y[t] = f_n(... f_1(x[t]))`` for t = 0, 1, ...; the children may keep a state.
@@ -106,7 +132,7 @@ class MultiStepContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule
         return loop_children(self, x_seq)
 
 
-class SeqToANNContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule):
+class SeqToANNContainer(SingleStepSequential, base.MultiStepModule):
     """Runs its stateless children once on all time steps, folded into the batch.
 
     ``y = unfold(f_n(... f_1(fold(x))))`` with ``fold`` from ``[T, N, *]`` to ``[T*N, *]``: plain
@@ -137,7 +163,7 @@ class SeqToANNContainer(SingleStepChildren, nn.Sequential, base.MultiStepModule)
         return run_folded(super().forward, x_seq)
 
 
-class StepModeContainer(SingleStepChildren, nn.Sequential, base.StepModule):
+class StepModeContainer(SingleStepSequential, base.StepModule):
     """Gives single-step children both step modes.
 
     With ``step_mode='s'`` it is an ``nn.Sequential``. With ``'m'`` it does what
