@@ -57,7 +57,7 @@ def close(a, b, dtype):
 
 @pytest.mark.parametrize("detach_reset", [True, False])
 @pytest.mark.parametrize("v_reset", [-0.1, None])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("neuron", list(NEURON_PARAMS))
 def test_equal_to_cpu(neuron, dtype, v_reset, detach_reset):
     settings = {
@@ -80,7 +80,7 @@ def test_surrogates(surrogate):
             close(a, b, dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("T", [1, 16, 17, 64, 65, 150])
 def test_wide(T, dtype):
     cpu, cuda = (run(d, "lif", dtype, (T, 2**18)) for d in ("cpu", "cuda"))
@@ -89,7 +89,7 @@ def test_wide(T, dtype):
 
 
 @pytest.mark.parametrize("neuron", ["lif", "plif", "izhikevich"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("T", [32, 33, 64, 65, 135])
 def test_segments(T, dtype, neuron):
     cpu, cuda = (run(d, neuron, dtype, (T, 3, 5, 11)) for d in ("cpu", "cuda"))
