@@ -87,8 +87,8 @@ def test_surrogates(both, surrogate):
     assert all(same(a, b) for a, b in zip(cpu, body, strict=True))
 
 
-# Steps of a segment and fewer, those for which a thread has one neuron, and several segments.
-@pytest.mark.parametrize("T", [3, 16, 20, 67])
+# Steps for which a block has all its threads, half of them and a quarter; and several segments.
+@pytest.mark.parametrize("T", [3, 16, 20, 40, 64, 67])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
 def test_wide_accesses(both, dtype, T):
     """Enough neurons for several of them per thread; a filled state."""

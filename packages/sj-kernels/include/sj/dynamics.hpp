@@ -26,9 +26,10 @@ namespace sj {
 inline namespace SJ_ABI {
 
 struct NeuronBase {
-    static constexpr bool kTwoStates = false;  // has W
-    static constexpr bool kNonlinear = false;  // dH/dV needs V
-    static constexpr bool kDecayGrad = false;  // 1/tau is learnable
+    static constexpr bool kTwoStates = false;      // has W
+    static constexpr bool kNonlinear = false;      // dH/dV needs V
+    static constexpr bool kDecayGrad = false;      // 1/tau is learnable
+    template <class R> SJ_HD void set_decay(R) {}  // where 1/tau comes as a tensor
 };
 
 template <class R> struct If : NeuronBase {
@@ -42,6 +43,7 @@ template <class R> struct If : NeuronBase {
 template <class R, bool kDecayInput> struct Lif : NeuronBase {
     R rt, v_rest;
     explicit SJ_HD Lif(const double* p) : rt(R(p[0])), v_rest(R(p[1])) {}
+    SJ_HD void set_decay(R value) { rt = value; }
     SJ_HD R charge(R v, R x, R) const {
         if (kDecayInput) return v + (x - (v - v_rest)) * rt;
         return (v - (v - v_rest) * rt) + x;

@@ -41,9 +41,15 @@ SJ_HD uint16_t float_to_half(float value) {
 SJ_HD float bfloat_to_float(uint16_t bfloat) { return bit_cast<float>(uint32_t(bfloat) << 16); }
 
 SJ_HD uint16_t float_to_bfloat(float value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    uint16_t bfloat;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bfloat) : "f"(value));
+    return bfloat;
+#else
     uint32_t bits = bit_cast<uint32_t>(value);
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     return uint16_t(value == value ? rounded : 0x7fc0u);
+#endif
 }
 
 }  // namespace SJ_ABI

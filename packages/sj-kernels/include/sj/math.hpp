@@ -132,6 +132,19 @@ SJ_HD double cos_(double x) {
     return (quadrant == 1u || quadrant == 2u) ? -y : y;
 }
 
+// a / b for gradients: on a device within 2 units in the last place, by 2 instructions in place of
+// 10 and a branch; zero where abs(b) is beyond 2^126.
+SJ_HD double quotient_(double a, double b) { return a / b; }
+SJ_HD float quotient_(float a, float b) {
+#if defined(__CUDA_ARCH__)
+    float inverse;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(b));
+    return a * inverse;
+#else
+    return a / b;
+#endif
+}
+
 template <class R> SJ_HD R abs_(R x) { return std::fabs(x); }  // one instruction, a mask
 
 }  // namespace SJ_ABI

@@ -36,7 +36,7 @@ template <class R> struct ATan {
     explicit SJ_HD ATan(const double* p) : half(R(p[0] / 2)), c(R(1.57079632679489661923 * p[0])) {}
     SJ_HD R operator()(R x) const {
         R u = c * x;
-        return half / (R(1) + u * u);
+        return quotient_(half, R(1) + u * u);
     }
 };
 
@@ -47,7 +47,7 @@ template <class R> struct Sigmoid {
     SJ_HD R operator()(R x) const {
         R e = exp_minus_(abs_(alpha * x));
         R d = R(1) + e;
-        return alpha * e / (d * d);
+        return quotient_(alpha * e, d * d);
     }
 };
 

@@ -8,8 +8,10 @@
 
 #if defined(__CUDACC__)
 #define SJ_HD_ON_DEVICE SJ_HD
+#define SJ_UNROLL _Pragma("unroll")
 #else
 #define SJ_HD_ON_DEVICE inline
+#define SJ_UNROLL
 #endif
 
 namespace sj {
@@ -33,11 +35,6 @@ template <class R> struct AnySurrogate {
 };
 
 SJ_HD bool is_common(Surrogate id) { return id == Surrogate::ATan || id == Surrogate::Sigmoid; }
-
-template <class R> SJ_HD R common_surrogate(const AnySurrogate<R>& any, R x) {
-    return any.id == Surrogate::ATan ? any.template as<ATan<R>>()(x)
-                                     : any.template as<Sigmoid<R>>()(x);
-}
 
 template <class R> SJ_HD_ON_DEVICE R rare_surrogate(const AnySurrogate<R>& any, R x) {
     switch (any.id) {
@@ -65,10 +62,19 @@ template <class R> SJ_HD_ON_DEVICE R rare_surrogate(const AnySurrogate<R>& any, 
 // needs a third more registers, and spills if they are called rather than copied in.
 enum class Surrogates { common, rare, all };
 
-template <Surrogates kOf, class R> SJ_HD R surrogate_gradient(const AnySurrogate<R>& any, R x) {
-    if (kOf == Surrogates::common || (kOf == Surrogates::all && is_common(any.id)))
-        return common_surrogate(any, x);
-    return rare_surrogate(any, x);
+// Of V neurons at once: one branch for all.
+template <Surrogates kOf, class R, int V>
+SJ_HD void surrogate_gradients(const AnySurrogate<R>& any, const R (&x)[V], R (&to)[V]) {
+    if (kOf == Surrogates::rare || (kOf == Surrogates::all && !is_common(any.id))) {
+        SJ_UNROLL
+        for (int j = 0; j < V; ++j) to[j] = rare_surrogate(any, x[j]);
+    } else if (any.id == Surrogate::ATan) {
+        SJ_UNROLL
+        for (int j = 0; j < V; ++j) to[j] = any.template as<ATan<R>>()(x[j]);
+    } else {
+        SJ_UNROLL
+        for (int j = 0; j < V; ++j) to[j] = any.template as<Sigmoid<R>>()(x[j]);
+    }
 }
 
 }  // namespace SJ_ABI

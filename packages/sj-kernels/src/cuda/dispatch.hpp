@@ -9,12 +9,7 @@ inline namespace SJ_ABI {
 template <class R> constexpr int kWide = 16 / int(sizeof(R));
 constexpr int64_t kWideThreads = 1 << 16;
 
-// Rows of n states for backward's checkpoints, enough for either width.
-template <class R> int64_t checkpoints_of(int64_t T) {
-    return T <= kSegment<R, 1> ? 0 : (T - 1) / kSegment<R, kWide<R>>;
-}
-
-// Calls launcher.run<R, E, V, N, Reset>() for the element type, width, neuron and reset of `a`.
+// Calls launcher.run<R, E, V, Reset>(a, neuron) for the element type, width, neuron and reset of `a`.
 // Wide accesses need aligned rows, and so many neurons that a device is busy with a thread for
 // several; they are compiled for the neurons that are used most.
 template <class R, class E, class Launcher> void dispatch_body(const NeuronArgs& a, Launcher& l) {
@@ -23,22 +18,22 @@ template <class R, class E, class Launcher> void dispatch_body(const NeuronArgs&
     };
     const bool wide = a.n % kWide<R> == 0 && a.n / kWide<R> >= kWideThreads && aligned(a.x) &&
                       aligned(a.s) && aligned(a.g_s) && aligned(a.g_x) &&
-                      (!a.g_x || takes_wide<R, kWide<R>>(a.T));
+                      (!a.g_x || takes_wide<R, E>(a.T));
     dispatch_neuron<R>(a, a.p, a.g_decay != nullptr, [&](const auto& neuron) {
         using N = std::decay_t<decltype(neuron)>;
         if constexpr (!N::kNonlinear) {
             if (wide) {
                 if (a.hard)
-                    l.template run<R, E, kWide<R>, N, HardReset<R>>(a);
+                    l.template run<R, E, kWide<R>, HardReset<R>>(a, neuron);
                 else
-                    l.template run<R, E, kWide<R>, N, SoftReset<R>>(a);
+                    l.template run<R, E, kWide<R>, SoftReset<R>>(a, neuron);
                 return;
             }
         }
         if (a.hard)
-            l.template run<R, E, 1, N, HardReset<R>>(a);
+            l.template run<R, E, 1, HardReset<R>>(a, neuron);
         else
-            l.template run<R, E, 1, N, SoftReset<R>>(a);
+            l.template run<R, E, 1, SoftReset<R>>(a, neuron);
     });
 }
 

@@ -1,60 +1,76 @@
 #pragma once
-// Steps on their way: a thread asks memory for several steps at once, and for the next ones before it
-// computes with these, so that their latencies pass together. That is what sets the pace where
-// there are few neurons and many steps.
+// Steps on their way: a thread asks memory for several steps at once, and for one more whenever it
+// has used one, so that their latencies pass together. That is what sets the pace where there are few
+// threads, each with many steps.
 
+#include "any_surrogate.hpp"
 #include "pack.hpp"
 #include "sj/launch.hpp"
 #include "sj/step.hpp"
 
-#if defined(__CUDACC__)
-#define SJ_UNROLL _Pragma("unroll")
-#else
-#define SJ_UNROLL
-#endif
-
 namespace sj {
 inline namespace SJ_ABI {
 
-// Steps that a thread of V neurons asks for at once: 64 bytes of float, or 32.
-template <int V> constexpr int kInFlight = V == 1 ? 8 : 4;
+// Steps of V neurons under way: 64 bytes; 8 steps of a single neuron.
+template <class E, int V> constexpr int kInFlight = V == 1 ? 8 : 64 / (V * int(sizeof(E)));
 
-// Packs of K steps, the k-th at `at + k * stride`. Loops over k are unrolled: packs are registers.
+// The next K steps of `count`, each `stride` elements from the one before. Loops over k are
+// unrolled: packs are registers. Null: zeros.
 template <class E, int V, int K> struct Flight {
     Pack<E, V> pack[K];
+    const E* next;
+    int64_t stride;
+    int left;  // steps not asked for
 
-    // The first `count` of them; null: zeros.
-    SJ_HD void fetch(const void* base, int64_t at, int64_t stride, int64_t count) {
+    SJ_HD Flight(const E* first, int64_t stride, int count)
+        : next(first),
+          stride(stride),
+          left(first ? count : 0) {
         SJ_UNROLL
         for (int k = 0; k < K; ++k) {
             pack[k] = Pack<E, V>{};
-            if (base && k < count) pack[k] = load<E, V>(base, at + k * stride);
+            ask(k);
         }
+    }
+
+    // For the next step, in place of the k-th: once that one is used.
+    SJ_HD void ask(int k) {
+        if (left <= 0) return;
+        --left;
+        pack[k] = load<E, V>(next);
+        next += stride;
     }
 };
 
+template <class T> SJ_HD T* offset(const void* base, int64_t elements) {
+    return base ? static_cast<T*>(const_cast<void*>(base)) + elements : nullptr;
+}
+
 // Steps [begin, end) of neurons i, ..., i + V - 1, their states in v and w. After each step calls
-// each(t, h, spike) with arrays of V.
+// each(h, spike) with arrays of V.
 template <class E, class R, int V, class N, class Reset, class F>
 SJ_HD void walk(const NeuronArgs& a, int64_t i, int64_t begin, int64_t end, const N& neuron,
                 const Reset& reset, const R (&th)[V], R (&v)[V], R (&w)[V], const F& each) {
-    constexpr int K = kInFlight<V>;
-    Flight<E, V, K> x, next;
-    x.fetch(a.x, begin * a.x_step + i, a.x_step, end - begin);
-    for (int64_t t = begin; t < end; t += K) {
-        next.fetch(a.x, (t + K) * a.x_step + i, a.x_step, end - t - K);
-        SJ_UNROLL
-        for (int k = 0; k < K; ++k) {
-            if (t + k >= end) break;
-            R h[V];
-            bool spike[V];
+    constexpr int K = kInFlight<E, V>;
+    constexpr int64_t kMost = 1 << 30;  // steps counted in 32 bits
+    while (begin < end) {
+        const int count = int(end - begin < kMost ? end - begin : kMost);
+        Flight<E, V, K> x(offset<const E>(a.x, begin * a.x_step + i), a.x_step, count);
+        for (int t = 0; t < count; t += K) {
             SJ_UNROLL
-            for (int j = 0; j < V; ++j)
-                spike[j] =
-                    step_forward(neuron, reset, R(widen(x.pack[k].e[j])), th[j], v[j], w[j], h[j]);
-            each(t + k, h, spike);
+            for (int k = 0; k < K; ++k) {
+                if (t + k >= count) break;
+                R h[V];
+                bool spike[V];
+                SJ_UNROLL
+                for (int j = 0; j < V; ++j)
+                    spike[j] = step_forward(neuron, reset, R(widen(x.pack[k].e[j])), th[j], v[j],
+                                            w[j], h[j]);
+                x.ask(k);
+                each(h, spike);
+            }
         }
-        x = next;
+        begin += count;
     }
 }
 

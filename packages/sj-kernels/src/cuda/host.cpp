@@ -11,31 +11,30 @@ namespace sj {
 namespace {
 
 struct Forward {
-    template <class R, class E, int V, class N, class Reset> void run(const NeuronArgs& a) {
-        const int64_t threads = (a.n + V - 1) / V;
-        for (int64_t q = 0; q < (threads + kThreads - 1) / kThreads * kThreads; ++q)
-            forward_body<R, E, V, N, Reset>(a, q);
+    template <class R, class E, int V, class Reset, class N>
+    void run(const NeuronArgs& a, const N& neuron) {
+        for (int64_t q = 0; q < blocks(a.n, V, kThreads) * kThreads; ++q)
+            forward_body<R, E, V, N, Reset>(a, neuron, q);
     }
 };
 
 struct Backward {
-    template <class R, class E, int V, class N, class Reset> void run(const NeuronArgs& a) {
+    template <class R, class E, int V, class Reset, class N>
+    void run(const NeuronArgs& a, const N& neuron) {
         const AnySurrogate<R> any(a);
-        const int64_t blocks = ((a.n + V - 1) / V + kThreads - 1) / kThreads;
-        std::vector<R> shared(std::size_t(kSegment<R, V>) * V * kThreads);
-        std::vector<double> sums(kThreads);
-        for (int64_t block = 0; block < blocks; ++block) {
-            for (int thread = 0; thread < kThreads; ++thread) {
-                const int64_t q = block * kThreads + thread;
+        const Block block = block_of<R, V>(a.T);
+        // As much as a launch asks for, so that a sanitizer sees what goes beyond it.
+        std::vector<Pack<R, V>> shared(shared_bytes<R, V>(block, a.T) / sizeof(Pack<R, V>));
+        std::vector<double> sums(std::size_t(block.threads));
+        for (int64_t k = 0; k < blocks(a.n, V, block.threads); ++k) {
+            const int64_t first = k * block.threads;
+            for (int thread = 0; thread < block.threads; ++thread)
                 sums[std::size_t(thread)] = backward_body<R, E, V, N, Reset, Surrogates::all>(
-                    a, any, q, thread, shared.data());
-            }
+                    a, any, neuron, block, first + thread, thread, shared.data()->e);
             if (!a.partial) continue;
-            for (int k = 0; k < kThreads; k += kSum) {
-                if (block * kThreads + k >= a.n) break;
-                static_cast<double*>(a.partial)[(block * kThreads + k) / kSum] =
-                    partial_sum(sums.data() + k);
-            }
+            for (int at = 0; at < block.threads && first + at < a.n; at += kSum)
+                static_cast<double*>(a.partial)[(first + at) / kSum] =
+                    partial_sum(&sums[std::size_t(at)]);
         }
     }
 };
@@ -46,7 +45,8 @@ void backward(const NeuronArgs& a) { dispatch(a, Backward{}); }
 }  // namespace
 
 int64_t checkpoints(int64_t T, bool of_double) {
-    return of_double ? checkpoints_of<double>(T) : checkpoints_of<float>(T);
+    return of_double ? checkpoints_of<double, kWide<double>>(T)
+                     : checkpoints_of<float, kWide<float>>(T);
 }
 Driver cuda_on_host() { return Driver{forward, backward}; }
 

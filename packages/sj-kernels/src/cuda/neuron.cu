@@ -11,53 +11,56 @@ namespace sj {
 namespace {
 
 template <class R, class E, int V, class N, class Reset>
-__global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant__ NeuronArgs a) {
-    forward_body<R, E, V, N, Reset>(a, int64_t(blockIdx.x) * kThreads + threadIdx.x);
+__global__ void __launch_bounds__(kThreads)
+    forward_kernel(const __grid_constant__ NeuronArgs a, const __grid_constant__ N neuron) {
+    forward_body<R, E, V, N, Reset>(a, neuron, int64_t(blockIdx.x) * kThreads + threadIdx.x);
 }
 
-// Blocks per SM: without a bound ptxas spills values to save a few registers.
-template <class R> constexpr int kBlocks = sizeof(R) == 8 ? 4 : 6;
+// Blocks per SM: without a bound ptxas spills values to save a few registers; so it does where there
+// are too few for EIF's exponential, in double, or for eight steps of four halves.
+template <class R, class E, int V, class N>
+constexpr int kBlocks = sizeof(R) == 8                        ? 4
+                        : N::kNonlinear || V * sizeof(E) == 8 ? 5
+                                                              : 6;
 
 template <class R, class E, int V, class N, class Reset, Surrogates kOf>
-__global__ void __launch_bounds__(kThreads, kBlocks<R>)
+__global__ void __launch_bounds__(kThreads, kBlocks<R, E, V, N>)
     backward_kernel(const __grid_constant__ NeuronArgs a,
-                    const __grid_constant__ AnySurrogate<R> any) {
+                    const __grid_constant__ AnySurrogate<R> any, const __grid_constant__ N neuron,
+                    const __grid_constant__ Block block) {
     extern __shared__ __align__(16) unsigned char memory[];
-    const double sum =
-        backward_body<R, E, V, N, Reset, kOf>(a, any, int64_t(blockIdx.x) * kThreads + threadIdx.x,
-                                              int(threadIdx.x), reinterpret_cast<R*>(memory));
+    const int64_t first = int64_t(blockIdx.x) * block.threads + threadIdx.x;
+    const double sum = backward_body<R, E, V, N, Reset, kOf>(
+        a, any, neuron, block, first, int(threadIdx.x), reinterpret_cast<R*>(memory));
     if constexpr (N::kDecayGrad) {
         __shared__ double sums[kThreads];
         sums[threadIdx.x] = sum;
         __syncthreads();
-        const int64_t first = int64_t(blockIdx.x) * kThreads + threadIdx.x;
         if (threadIdx.x % kSum == 0 && first < a.n)
             static_cast<double*>(a.partial)[first / kSum] = partial_sum(sums + threadIdx.x);
     }
 }
 
-template <int V> unsigned blocks(const NeuronArgs& a) {
-    const int64_t threads = (a.n + V - 1) / V;
-    return unsigned((threads + kThreads - 1) / kThreads);
-}
-
 struct Forward {
-    template <class R, class E, int V, class N, class Reset> void run(const NeuronArgs& a) {
-        forward_kernel<R, E, V, N, Reset>
-            <<<blocks<V>(a), kThreads, 0, static_cast<cudaStream_t>(a.stream)>>>(a);
+    template <class R, class E, int V, class Reset, class N>
+    void run(const NeuronArgs& a, const N& neuron) {
+        forward_kernel<R, E, V, N, Reset><<<unsigned(blocks(a.n, V, kThreads)), kThreads, 0,
+                                            static_cast<cudaStream_t>(a.stream)>>>(a, neuron);
     }
 };
 
 struct Backward {
-    template <class R, class E, int V, class N, class Reset> void run(const NeuronArgs& a) {
+    template <class R, class E, int V, class Reset, class N>
+    void run(const NeuronArgs& a, const N& neuron) {
         const AnySurrogate<R> any(a);
-        const int64_t steps = a.T < kSegment<R, V> ? a.T : kSegment<R, V>;
-        const std::size_t bytes = std::size_t(steps) * V * kThreads * sizeof(R);
-        const cudaStream_t stream = static_cast<cudaStream_t>(a.stream);
+        const Block block = block_of<R, V>(a.T);
+        static_assert(!N::kDecayGrad || V == 1, "partial sums are of a neuron per thread");
         const auto kernel = is_common(a.surrogate)
                                 ? backward_kernel<R, E, V, N, Reset, Surrogates::common>
                                 : backward_kernel<R, E, V, N, Reset, Surrogates::rare>;
-        kernel<<<blocks<V>(a), kThreads, bytes, stream>>>(a, any);
+        kernel<<<unsigned(blocks(a.n, V, block.threads)), block.threads,
+                 shared_bytes<R, V>(block, a.T), static_cast<cudaStream_t>(a.stream)>>>(
+            a, any, neuron, block);
     }
 };
 

@@ -63,6 +63,21 @@ SJ_HD void put(uint4* to, uint4 w) {
 #endif
 template <class W> SJ_HD void put(W* to, W w) { *to = w; }
 
+// Into the shared memory of a block.
+#if defined(__CUDA_ARCH__)
+SJ_HD void put_shared(uint2* to, uint2 w) {
+    asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_shared(to)), "r"(w.x),
+                 "r"(w.y)
+                 : "memory");
+}
+SJ_HD void put_shared(uint4* to, uint4 w) {
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_shared(to)),
+                 "r"(w.x), "r"(w.y), "r"(w.z), "r"(w.w)
+                 : "memory");
+}
+#endif
+template <class W> SJ_HD void put_shared(W* to, W w) { *to = w; }
+
 // V adjacent elements, loaded and stored at once.
 template <class E, int V> struct alignas(sizeof(E) * V) Pack {
     E e[V];
@@ -70,17 +85,23 @@ template <class E, int V> struct alignas(sizeof(E) * V) Pack {
 
 template <class E, int V> using WordOf = typename Word<sizeof(Pack<E, V>)>::type;
 
-template <class E, int V> SJ_HD Pack<E, V> load(const void* base, int64_t at) {
-    const auto word = *reinterpret_cast<const WordOf<E, V>*>(static_cast<const E*>(base) + at);
+template <class E, int V> SJ_HD Pack<E, V> load(const E* at) {
+    const auto word = *reinterpret_cast<const WordOf<E, V>*>(at);
     Pack<E, V> pack;
     std::memcpy(&pack, &word, sizeof(pack));
     return pack;
 }
 
-template <class E, int V> SJ_HD void store(void* base, int64_t at, const Pack<E, V>& pack) {
+template <class E, int V> SJ_HD void store(E* at, const Pack<E, V>& pack) {
     WordOf<E, V> word;
     std::memcpy(&word, &pack, sizeof(pack));
-    put(reinterpret_cast<WordOf<E, V>*>(static_cast<E*>(base) + at), word);
+    put(reinterpret_cast<WordOf<E, V>*>(at), word);
+}
+
+template <class E, int V> SJ_HD void store_shared(E* at, const E (&from)[V]) {
+    WordOf<E, V> word;
+    std::memcpy(&word, from, sizeof(word));
+    put_shared(reinterpret_cast<WordOf<E, V>*>(at), word);
 }
 
 }  // namespace SJ_ABI
