@@ -10,12 +10,14 @@ namespace sj {
 namespace {
 
 void check(cudaError_t error, const char* what) {
-    if (error != cudaSuccess)
-        throw std::runtime_error(std::string("CUDA failed in ") + what + ": " +
-                                 cudaGetErrorString(error) + ".");
+    if (error == cudaSuccess) return;
+    cudaGetLastError();  // which else would be found after the next launch, and taken for its error
+    throw std::runtime_error(std::string("CUDA failed in ") + what + ": " +
+                             cudaGetErrorString(error) + ".");
 }
 
-// Makes the device of the tensors current for a scope.
+// Makes the device of the tensors current for a scope. Python has done so already; what is current
+// may differ from what torch takes for it, where torch left a device without a context alone.
 class OnDevice {
   public:
     explicit OnDevice(int device) {

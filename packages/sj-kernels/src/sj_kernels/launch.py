@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sj_kernels import _ext
+from sj_kernels.device import on_device
 from sj_kernels.geometry import (
     Geometry,
     channels,
@@ -116,7 +117,9 @@ def forward(
     if g.n == 0:
         return outputs
     device, stream = _place(x)
-    native(settings).forward(
+    on_device(
+        device,
+        native(settings).forward,
         x.data_ptr(),
         _pointer(v),
         v_fill,
@@ -190,7 +193,9 @@ def backward(
         scratch = torch.empty(rows * states * g.n, dtype=g.state, device=g.device)
         if learnable is not None:
             partial = torch.empty((g.n + 63) // 64, dtype=torch.float64, device=g.device)
-    total = native(settings).backward(
+    total = on_device(
+        device,
+        native(settings).backward,
         _pointer(g_s),
         _pointer(g_v_next),
         _pointer(g_w_next),

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from sj_kernels import _ext
+from sj_kernels.device import on_device
 from sj_kernels.info import DTYPES, SURROGATES
 from sj_kernels.rnn_checks import Checks
 
@@ -95,7 +96,10 @@ class Cell(Checks):
         self._check(pre, narrow, h=h, h_out=h_out)
         self._check(pre, narrow, c=self._of("lstm", "c", c))
         self._check(pre, narrow, aux_out=self._auxiliary(aux_out))
-        self._native.step_forward(*_pointers(pre, hw, h, c, h_out, aux_out), *narrow, *_place(pre))
+        dtype, threads, device, stream = _place(pre)
+        pointers = _pointers(pre, hw, h, c, h_out, aux_out)
+        step = self._native.step_forward
+        on_device(device, step, *pointers, *narrow, dtype, threads, device, stream)
 
     def step_backward(
         self,
@@ -121,9 +125,10 @@ class Cell(Checks):
         self._check(pre, narrow, aux=self._auxiliary(aux), gn=self._of("gru", "gn", gn))
         self._check(pre, narrow, state=True, gh=gh, gc=gc, gh_out=gh_out)
         self._check(pre, narrow, state=True, gc_out=self._of("lstm", "gc_out", gc_out))
-        self._native.step_backward(
-            *_pointers(pre, h, c, aux, gy, gh, gc, gp, gn, gh_out, gc_out), *narrow, *_place(pre)
-        )
+        dtype, threads, device, stream = _place(pre)
+        pointers = _pointers(pre, h, c, aux, gy, gh, gc, gp, gn, gh_out, gc_out)
+        step = self._native.step_backward
+        on_device(device, step, *pointers, *narrow, dtype, threads, device, stream)
 
     def sequence_forward(
         self,
