@@ -58,6 +58,8 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        if torch.compiler.is_dynamo_compiling():  # compiled autograd, which has no pointers
+            return _registered_backward(ctx, ctx.saved_tensors, *gradients)
         if torch.is_grad_enabled():
             return once(_fused_backward, ctx, *gradients)
         saved = ctx.saved_tensors
@@ -66,9 +68,7 @@ class _Fused(torch.autograd.Function):
         except RuntimeError:
             if not is_batched(gradients):
                 raise
-            x, v, w, decay, *_ = saved
-            needed = ctx.needs_input_grad[4]
-            return None, *batched_backward(ctx.plan, gradients, x, v, w, decay, ctx.fills, needed)
+            return _registered_backward(ctx, saved, *gradients)
 
 
 def _fused_backward(
@@ -87,6 +87,12 @@ def _fused_backward(
         ctx.needs_input_grad[4],
     )  # fmt: skip
     return None, g_x, g_v, g_w, g_decay
+
+
+def _registered_backward(ctx: Any, saved: Any, *gradients: Tensor | None) -> Any:
+    x, v, w, decay, *_ = saved
+    needed = ctx.needs_input_grad[4]
+    return None, *batched_backward(ctx.plan, gradients, x, v, w, decay, ctx.fills, needed)
 
 
 # Without Function.apply around it, which looks for transforms of torch.func: ruled out here.

@@ -22,6 +22,7 @@ Outputs = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 # Looked up once: a call pays for every attribute of a module.
 _F32, _F64 = torch.float32, torch.float64
 _is_grad_enabled = torch.is_grad_enabled
+_is_traced = torch.compiler.is_dynamo_compiling  # by compiled autograd, which has no pointers
 _empty_like, _empty_strided = torch.empty_like, torch.empty_strided
 _threads = torch.get_num_threads
 _CPU = torch.device("cpu")  # a default device is not asked, a word not read
@@ -117,6 +118,8 @@ class _Simple(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
+        if _is_traced():
+            return _registered_backward(ctx, ctx.saved_tensors, g_s, g_v_next)
         if _is_grad_enabled():
             return once(_simple_backward, ctx, g_s, g_v_next)
         saved = ctx.saved_tensors
@@ -125,7 +128,7 @@ class _Simple(torch.autograd.Function):
         except RuntimeError:
             if not is_batched((g_s, g_v_next)):
                 raise
-            return _batched_simple_backward(ctx, saved, g_s, g_v_next)
+            return _registered_backward(ctx, saved, g_s, g_v_next)
 
 
 class _Learnable(_Simple):
@@ -197,7 +200,7 @@ def _simple_backward(ctx: Any, saved: Any, g_s: Tensor | None, g_v_next: Tensor 
     return None, g_x, g_v
 
 
-def _batched_simple_backward(
+def _registered_backward(
     ctx: Any, saved: Any, g_s: Tensor | None, g_v_next: Tensor | None
 ) -> Any:
     plan, fill = ctx.plan
