@@ -61,6 +61,10 @@ def fail(capsys, *argv):
         (["fit", "--batch-size", str(2**70)], [f"`--batch-size` (={2**70})", "below 2**63"]),
         (["fit", "--seed", str(2**64)], [f"`--seed` (={2**64})", "below 2**64"]),
         (["fit", "--v-threshold", "-1e-3"], ["`--v-threshold` (=-0.001)", "positive"]),
+        (["fit", "--v-reset", "1"], ["`--v-reset` (=1.0) must be below `--v-threshold` (=1.0)."]),
+        (["fit", "--v-reset", "nan"], ["`--v-threshold` (=1.0) and finite"]),
+        (["fit", "--sltt-k", "5"], ["`--sltt-k` (=5) must not exceed `--time-steps` (=4)."]),
+        (["fit", "--compile", "--method", "ottt"], ["`--compile` must be off for ottt, "]),
         (["fit", "--v-reset", "-inf"], ["`--v-reset` (=-inf)", "finite"]),
         (["fit", "--lr", "-.5E+2"], ["`--lr` (=-50.0)", "positive"]),
         pytest.param(["convert", "file"], ["`file` is no run folder"], marks=with_convert),
@@ -76,6 +80,36 @@ def test_bad_arguments_give_one_line_and_status_2(capsys, tmp_path, monkeypatch,
         assert word in line
     if "nope" not in argv:
         assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "had"),
+    [
+        (["--compile"], "--no-compile"),
+        (["--no-augment"], "--augment"),
+        (["--batch-size", "8"], "--batch-size auto"),
+        (["--v-reset", "0"], "--v-reset none"),
+        (["--method", "tet"], "--method bptt"),
+    ],
+)
+def test_what_a_resumed_run_cannot_change_is_named_as_it_is_typed(capsys, tmp_path, argv, had):
+    FitConfig(v_reset=None).save(tmp_path / "config.json")
+    status, line = fail(capsys, "fit", "--resume", str(tmp_path), *argv)
+    assert status == 2
+    assert line.startswith(f"sj-train fit: error: `{argv[0]}` ")
+    assert line.endswith(f"which has `{had}`.\n")
+
+
+@with_convert
+def test_a_setting_that_nobody_typed_is_the_runs(capsys, tmp_path):
+    FitConfig(encoder="poisson").save(tmp_path / "config.json")
+    status, line = fail(capsys, "convert", str(tmp_path))
+    assert status == 2
+    assert f"The run `{tmp_path}` does not suit: `encoder` (=poisson) must be direct" in line
+    FitConfig(data="nowhere.npz").save(tmp_path / "config.json")
+    status, line = fail(capsys, "fit", "--resume", str(tmp_path))
+    assert status == 2
+    assert f"The run `{tmp_path}` does not suit: `data` (=nowhere.npz) must be one of" in line
 
 
 def test_a_neuron_without_a_kernel_is_named(capsys, tmp_path, monkeypatch):

@@ -60,8 +60,10 @@ def test_sequences_have_no_twin(capsys, tmp_path, monkeypatch):
     assert main([*argv, "--epochs", "1", "--no-progress", "--output", "run"]) == 0
     capsys.readouterr()
     assert main(["convert", "run"]) == 2
-    rule = "holds sequences, which an ANN twin cannot see."
-    assert capsys.readouterr().err == f"sj-train convert: error: `--data` (=set.npz) {rule}\n"
+    rule = "`data` (=set.npz) holds sequences, which an ANN twin cannot see."
+    assert capsys.readouterr().err == (
+        f"sj-train convert: error: The run `run` does not suit: {rule}\n"
+    )
 
 
 def test_convert_says_what_it_needs(monkeypatch, capsys, run):

@@ -14,7 +14,7 @@ from typing import Any
 from sj_train._interrupt import INTERRUPTED, last_words
 from sj_train.fit.config import FitConfig
 from sj_train.fit.errors import ConfigError, RunError, out_of_memory
-from sj_train.fit.parser import build_parser as build_parser
+from sj_train.fit.parser import build_parser as build_parser, typed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(COMMANDS[args.command](args))
     except ConfigError as error:
-        return _complain(command, error.as_flag(), 2)
+        return _complain(command, _blame(error, args), 2)
     except RunError as error:
         return _complain(command, str(error), 2)
     except ImportError as error:
@@ -40,6 +40,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(command, f"out of memory{cure if args.command == 'fit' else ''}.", 1)
     except KeyboardInterrupt:
         return _complain(command, "interrupted.", INTERRUPTED)
+
+
+def _blame(error: ConfigError, args: argparse.Namespace) -> str:
+    # A run may have settings that do not suit a command, or this machine, and nobody typed them.
+    run = getattr(args, "run", None)
+    cures: tuple[str, ...] = ("device",)
+    if getattr(args, "resume", None):
+        run, cures = args.resume, MAY_CHANGE
+    if run and error.field not in (*vars(args), *cures):
+        return f"The run `{run}` does not suit: {error}"
+    return error.as_flag()
 
 
 def _complain(command: str, message: str, status: int) -> int:
@@ -157,7 +168,8 @@ def resumed_config(run: Path, values: dict[str, Any], out: str | None) -> FitCon
         raise ConfigError("output", out, "cannot be combined with `--resume`, which names the run")
     for name, value in values.items():
         if name not in MAY_CHANGE:
-            rule = f"cannot be changed when a run is resumed; it is {getattr(config, name)}"
+            kept = typed(name, getattr(config, name))
+            rule = f"cannot be changed when a run is resumed, which has `{kept}`"
             raise ConfigError(name, value, rule)
     return dataclasses.replace(config, **values)
 

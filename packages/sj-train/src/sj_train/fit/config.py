@@ -105,32 +105,34 @@ class FitConfig:
         self._check("tau", "must be greater than 1", lambda v: v > 1)
         self._check("tet_lambda", "must lie in [0, 1]", lambda v: 0 <= v <= 1)
         if self.v_reset is not None:
-            self._check("v_reset", "must be below `v_threshold`", lambda v: v < self.v_threshold)
+            rule = f"must be below `v_threshold` (={self.v_threshold})"
+            self._check("v_reset", rule, lambda v: v < self.v_threshold, "v_threshold")
         for spec in dataclasses.fields(self):
             if choices := spec.metadata.get("choices"):
                 rule = "must be one of " + ", ".join(choices)
                 self._check(spec.name, rule, partial(operator.contains, choices))
         if self.sltt_k > self.time_steps:
             rule = f"must not exceed `time_steps` (={self.time_steps})"
-            raise ConfigError("sltt_k", self.sltt_k, rule)
+            raise ConfigError("sltt_k", self.sltt_k, rule, "time_steps")
 
         if self.batch_size == 1 and self.needs_two_samples():
             rule = "must be at least 2: BatchNorm needs more than one value in training"
             raise ConfigError("batch_size", 1, rule)
-
         if self.method in ONLINE:
             # These rules call backward themselves, several times per batch.
-            for name, kept in (("clip", 0), ("devices", 1), ("compile", False)):
+            for name, kept in (("clip", 0), ("devices", 1)):
                 self._check(name, f"must be {kept} for {self.method}", partial(operator.eq, kept))
+            rule = f"must be off for {self.method}, which steps through time by itself"
+            self._check("compile", rule, operator.not_)
             rule = f"must be 32, bf16-mixed or 64 for {self.method}, which scales no gradients"
             self._check("precision", rule, lambda v: v != "16-mixed")
 
-    def _check(self, name: str, rule: str, holds: Callable[[Any], bool]) -> None:
+    def _check(self, name: str, rule: str, holds: Callable[[Any], bool], *others: str) -> None:
         value = getattr(self, name)
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(name, value, f"{rule} and finite")
+            raise ConfigError(name, value, f"{rule} and finite", *others)
         if not holds(value):
-            raise ConfigError(name, value, rule)
+            raise ConfigError(name, value, rule, *others)
 
     def needs_two_samples(self) -> bool:
         """Whether BatchNorm sees a single time step at once, so that one sample is no batch."""

@@ -10,6 +10,7 @@ class ConfigError(ValueError):
     """A setting of a run that is out of its range.
 
     The message is one sentence: the setting in backticks, its value, the rule and the cure.
+    `others` are the settings, in backticks too, that the rule speaks of.
 
     Example:
         >>> error = ConfigError("time_steps", 0, "must be at least 1")
@@ -19,19 +20,33 @@ class ConfigError(ValueError):
         `--time-steps` (=0) must be at least 1.
     """
 
-    def __init__(self, field: str, value: object, rule: str) -> None:
-        self.field, self.value, self.rule = field, value, rule
-        super().__init__(self._sentence(field))
-
-    def _sentence(self, name: str) -> str:
-        return f"`{name}` (={self.value}) {self.rule}."
+    def __init__(self, field: str, value: object, rule: str, *others: str) -> None:
+        self.field, self.value, self.rule, self.others = field, value, rule, others
+        super().__init__(f"`{field}` (={value}) {rule}.")
 
     def as_flag(self) -> str:
-        """The same sentence with the setting spelled as on the command line."""
-        return self._sentence(_POSITIONAL.get(self.field) or "--" + self.field.replace("_", "-"))
+        """The same sentence with the settings spelled as on the command line."""
+        rule = self.rule
+        for name in self.others:
+            rule = rule.replace(f"`{name}`", f"`{flag(name)}`")
+        if isinstance(self.value, bool):
+            # Such a flag is typed without a value.
+            return f"`{flag(self.field, self.value)}` {rule}."
+        return f"`{flag(self.field)}` (={self.value}) {rule}."
 
-    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, object, str]]:
-        return type(self), (self.field, self.value, self.rule)
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[object, ...]]:
+        return type(self), (self.field, self.value, self.rule, *self.others)
+
+
+def flag(name: str, value: object = None) -> str:
+    """A setting as it is typed.
+
+    Example:
+        >>> flag("v_reset"), flag("run"), flag("augment", False)
+        ('--v-reset', 'RUN', '--no-augment')
+    """
+    no = "no-" if value is False else ""
+    return _POSITIONAL.get(name) or f"--{no}{name.replace('_', '-')}"
 
 
 class RunError(RuntimeError):

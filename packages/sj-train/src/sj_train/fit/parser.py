@@ -8,6 +8,7 @@ import re
 from typing import Any, NoReturn
 
 from sj_train.fit.config import FitConfig
+from sj_train.fit.errors import flag
 
 
 class Parser(argparse.ArgumentParser):
@@ -91,6 +92,18 @@ def _show(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "auto" if value is None else str(value)
+
+
+def typed(name: str, value: object) -> str:
+    """A setting with its value as both are typed.
+
+    Example:
+        >>> typed("batch_size", None), typed("v_reset", None), typed("augment", False)
+        ('--batch-size auto', '--v-reset none', '--no-augment')
+    """
+    if isinstance(value, bool):
+        return flag(name, value)
+    return f"{flag(name)} {'none' if name == 'v_reset' and value is None else _show(value)}"
 
 
 def _kind(spec: dataclasses.Field[Any]) -> type:
