@@ -79,7 +79,11 @@ class SpikingClassifier(pl.LightningModule):
         functional.reset_net(self.net)
         if not self.automatic_optimization:
             return torch.stack([self.net(x) for x in x_seq])
-        y_seq: Tensor = (_compiled_call() if self.config.compile else _call)(self.net, x_seq)
+        if not self.config.compile:
+            return _call(self.net, x_seq)
+        # One code for whole batches and for the last one, which is shorter.
+        torch._dynamo.maybe_mark_dynamic(x_seq, 1)
+        y_seq: Tensor = _compiled_call()(self.net, x_seq)
         return y_seq
 
     def on_train_epoch_start(self) -> None:
@@ -194,7 +198,7 @@ def _call(net: nn.Module, x_seq: Tensor) -> Tensor:
 def _compiled_call() -> Any:
     # `net.compile()` would compile the layers of an nn.Sequential one by one, up to the limit of
     # recompilations; a compiled module would have other names in its checkpoints.
-    # A code per batch size: there are few, and symbolic sizes fail in some backends.
+    # No size but the batch's changes within a run: none is made symbolic that was not marked.
     return torch.compile(_call, dynamic=False)
 
 
