@@ -150,6 +150,15 @@ def test_what_has_no_effect_is_said_so_and_the_run_goes_on(capsys, tmp_path, arg
     assert "test accuracy" in said.out
 
 
+def test_more_workers_than_cores_are_said_to_be_in_one_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5}, raising=False)
+    settings = ["fit", "--model", "mlp", "--width", "4", "--time-steps", "2", "--epochs", "1"]
+    argv = [*settings, "--workers", "2", "--no-progress", "--output", str(tmp_path / "run")]
+    assert main(argv) == 0
+    excess = "`--workers` (=2) exceeds the cores here (1): they wait for each other."
+    assert capsys.readouterr().err == f"sj-train fit: warning: {excess}\n"
+
+
 def test_no_memory_is_one_line(capsys, tmp_path):
     argv = ["fit", "--model", "mlp", "--time-steps", str(10**12), "--no-progress"]
     assert main([*argv, "--output", str(tmp_path / "run")]) == 1

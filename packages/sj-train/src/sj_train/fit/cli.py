@@ -94,11 +94,13 @@ def run_fit(args: argparse.Namespace) -> int:
     else:
         config = FitConfig(**values)
     from sj_train.fit import run as runs
+    from sj_train.fit.data import crowded
     from sj_train.fit.unused import without_effect
 
     module, data = runs.build(config)
-    for sentence in without_effect(config, values):
-        _warn("sj-train fit", sentence)
+    for sentence in (*without_effect(config, values), crowded(config)):
+        if sentence:
+            _warn("sj-train fit", sentence)
     if args.resume is None:
         run = runs.new_run(config, args.output)
     cure = _go_on("sj-train fit --resume", run)

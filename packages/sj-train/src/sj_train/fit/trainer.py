@@ -40,6 +40,8 @@ def quieten_lightning() -> None:
         ".*It is recommended to use `self.log.*sync_dist.*",
         ".*Trying to infer the `batch_size`.*",
         ".*tensorboardX.*",
+        # The command says it once, by the name of its flag; torch for each of three loaders.
+        "This DataLoader will create .* worker processes in total.*",
     ):
         warnings.filterwarnings("ignore", message=message)
 

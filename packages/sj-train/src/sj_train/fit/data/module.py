@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,17 @@ def collate(samples: list[Any]) -> tuple[Tensor, Tensor]:
         return samples[0]
     x, y = default_collate(samples)
     return x, y
+
+
+def crowded(config: FitConfig) -> str:
+    """A sentence where a run would have more processes that load data than there are cores."""
+    # Those that this process may use, where the system tells.
+    ours = getattr(os, "sched_getaffinity", None)
+    cores = len(ours(0)) if ours else os.cpu_count() or 1
+    if config.workers <= cores:
+        return ""
+    excess = f"`--workers` (={config.workers}) exceeds the cores here ({cores})"
+    return f"{excess}: they wait for each other."
 
 
 class FitData(pl.LightningDataModule):
