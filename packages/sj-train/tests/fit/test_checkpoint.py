@@ -18,6 +18,9 @@ from sj_train.fit.checkpoint import (
     newest_intact,
     read_checkpoint,
 )
+from sj_train.fit.errors import WriteError
+from sj_train.fit.figure import save_figure
+from sj_train.fit.history import write_whole
 
 
 @pytest.fixture
@@ -48,6 +51,33 @@ def test_a_failed_write_leaves_the_old_file(run, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         AtomicCheckpointIO().save_checkpoint({"state_dict": {}}, path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("write", ["a checkpoint", "a copy", "a text", "a picture"])
+def test_what_cannot_be_written_is_named_and_leaves_the_old_file_alone(run, write):
+    resource = pytest.importorskip("resource", reason="limits the size of files as POSIX does")
+    folder = run / "checkpoints"
+    path, names = folder / "last.ckpt", sorted(os.listdir(folder))
+    before = path.read_bytes()
+    large = torch.rand(40_000)
+    (run / "large").write_bytes(bytes(200_000))
+
+    picture = SimpleNamespace(savefig=lambda file, format: file.write_bytes(bytes(200_000)))
+    writes = {
+        "a checkpoint": lambda: AtomicCheckpointIO().save_checkpoint({"w": large}, path),
+        "a copy": lambda: duplicate(run / "large", path),
+        "a text": lambda: write_whole(path, "x" * 200_000),
+        "a picture": lambda: save_figure(picture, path),
+    }
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(WriteError, match=r"last\.ckpt` cannot be written \(File too large\)\."):
+            writes[write]()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(folder)) == names
 
 
 def cut(path):

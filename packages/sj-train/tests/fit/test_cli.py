@@ -90,6 +90,7 @@ def test_bad_arguments_give_one_line_and_status_2(capsys, tmp_path, monkeypatch,
         (["--batch-size", "8"], "--batch-size auto"),
         (["--v-reset", "0"], "--v-reset none"),
         (["--method", "tet"], "--method bptt"),
+        (["--lr", "0.1", "--model", "cnn"], "--lr 0.002"),
     ],
 )
 def test_what_a_resumed_run_cannot_change_is_named_as_it_is_typed(capsys, tmp_path, argv, had):

@@ -137,6 +137,23 @@ def test_an_interrupt_keeps_the_checkpoint_and_says_how_to_go_on(
     assert_same(last(run)["state_dict"], last(uninterrupted)["state_dict"])
 
 
+def test_a_full_disk_is_named_with_the_way_to_go_on(tmp_path, uninterrupted, capsys):
+    resource = pytest.importorskip("resource", reason="limits the size of files as POSIX does")
+    run = tmp_path / "run"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        assert main(["fit", *SETTINGS, "--output", str(run)]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    path = run / "checkpoints" / "next.ckpt"
+    complaint = f"sj-train fit: error: `{path}` cannot be written (File too large)."
+    cure = f"Go on with: sj-train fit --resume {run}"
+    assert capsys.readouterr().err == f"{complaint} {cure}\n"
+    resume(run)
+    assert_same(last(run)["state_dict"], last(uninterrupted)["state_dict"])
+
+
 @pytest.mark.slow
 def test_a_killed_process_of_several_ends_the_run_and_it_goes_on(tmp_path):
     run = tmp_path / "run"
@@ -199,3 +216,7 @@ def test_other_settings_are_refused(uninterrupted, capsys):
     assert "`--lr` (=0.1) cannot be changed when a run is resumed" in capsys.readouterr().err
     assert main(["fit", "--resume", str(uninterrupted), "--output", "x"]) == 2
     assert "`--output`" in capsys.readouterr().err
+
+
+def test_the_settings_of_the_run_may_be_given_once_more(uninterrupted):
+    assert main(["fit", *SETTINGS, "--resume", str(uninterrupted)]) == 0

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from sj_train.fit.errors import RunError
-from sj_train.fit.history import write_metrics
+from sj_train.fit.history import replacing, write_metrics
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 NEXT = "next.ckpt"
@@ -101,12 +101,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.tmp")
-        with temporary.open("wb") as file:
+        with replacing(target) as temporary, temporary.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = True
@@ -145,11 +143,19 @@ class RunCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.path(NEXT))
         if not trainer.is_global_zero:
             return
+        try:
+            self._keep(is_best, pl_module.history)
+        except OSError:
+            # It is of no use to a run that goes on, which needs the space once more.
+            self.path(NEXT).unlink(missing_ok=True)
+            raise
+
+    def _keep(self, is_best: bool, history: list[dict[str, float]]) -> None:
         # The last checkpoint is replaced at the very end: a run killed before goes on from the one
         # before it, and does the epoch, and all this, once more.
         if is_best:
             duplicate(self.path(NEXT), self.path(BEST))
-        write_metrics(self.run / "metrics.csv", pl_module.history)
+        write_metrics(self.run / "metrics.csv", history)
         if self.path(LAST).exists():
             duplicate(self.path(LAST), self.path(PREVIOUS))
         os.replace(self.path(NEXT), self.path(LAST))
@@ -166,6 +172,5 @@ def duplicate(source: Path, target: Path) -> None:
 
     A copy and no second name: damage to one of them must not reach the other.
     """
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sj_train._interrupt import INTERRUPTED, last_words
 from sj_train.fit.config import FitConfig
-from sj_train.fit.errors import ConfigError, RunError, out_of_memory
+from sj_train.fit.errors import ConfigError, RunError, out_of_memory, system_says
 from sj_train.fit.parser import build_parser as build_parser, typed
 
 
@@ -31,8 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(command, str(error), 2)
     except ImportError as error:
         return _complain(command, str(error), 2)
-    except (FloatingPointError, OSError) as error:
+    except FloatingPointError as error:
         return _complain(command, str(error), 1)
+    except OSError as error:
+        return _complain(command, system_says(error), 1)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -110,8 +112,8 @@ def run_fit(args: argparse.Namespace) -> int:
         )
     except (runs.Interrupted, KeyboardInterrupt) as stop:
         return _stopped(cure, stop)
-    except ConnectionError as error:
-        return _complain("sj-train fit", f"{error} {cure}", 1)
+    except OSError as error:
+        return _complain("sj-train fit", f"{system_says(error)} {cure}", 1)
     if not module.trainer.is_global_zero:
         return 0
     print(
@@ -169,8 +171,9 @@ def resumed_config(run: Path, values: dict[str, Any], out: str | None) -> FitCon
     if out is not None:
         raise ConfigError("output", out, "cannot be combined with `--resume`, which names the run")
     for name, value in values.items():
-        if name not in MAY_CHANGE:
-            kept = typed(name, getattr(config, name))
+        had = getattr(config, name)
+        if name not in MAY_CHANGE and value != had:
+            kept = typed(name, had)
             rule = f"cannot be changed when a run is resumed, which has `{kept}`"
             raise ConfigError(name, value, rule)
     return dataclasses.replace(config, **values)

@@ -53,6 +53,30 @@ class RunError(RuntimeError):
     """A run folder that is missing, damaged or in the way."""
 
 
+class WriteError(OSError):
+    """A file of a run that cannot be written, as on a disk that is full; the old one stays.
+
+    Example:
+        >>> print(WriteError(28, "No space left on device", "run/metrics.csv"))
+        `run/metrics.csv` cannot be written (No space left on device).
+    """
+
+    def __str__(self) -> str:
+        return f"`{self.filename}` cannot be written ({self.strerror})."
+
+
+def system_says(error: OSError) -> str:
+    """An error of the operating system as a sentence.
+
+    Example:
+        >>> print(system_says(FileNotFoundError(2, "No such file or directory", "x.npz")))
+        `x.npz`: No such file or directory.
+    """
+    if isinstance(error, WriteError) or not error.strerror:
+        return str(error)
+    return f"`{error.filename}`: {error.strerror}." if error.filename else f"{error.strerror}."
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory, of whichever device, is too small.
 

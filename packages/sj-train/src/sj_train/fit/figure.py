@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sj_train.fit.data import FitData
 from sj_train.fit.errors import require
+from sj_train.fit.history import replacing
 from sj_train.fit.panels import (
     GRID,
     INK,
@@ -53,7 +54,7 @@ def draw_run(module: Any, data: FitData, results: dict[str, Any], path: Path) ->
     decision(figure.add_subplot(right[1], sharex=spikes), evidence, classes, int(label))
     firing_rates(figure.add_subplot(grid[1, 0]), _mean_rates(module, data))
     confusion_matrix(figure.add_subplot(grid[1, 1]), module.confusion.cpu().numpy(), classes)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def curve_of_conversion(results: dict[str, Any], title: str, path: Path) -> None:
@@ -77,7 +78,13 @@ def curve_of_conversion(results: dict[str, Any], title: str, path: Path) -> None
     ax.set_ylabel("test accuracy (%)", color=MUTED)
     ax.grid(color=GRID, lw=0.8)
     ax.legend(frameon=False, fontsize=9.5, loc="lower right", labelcolor=INK)
-    figure.savefig(path)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ def new_run(config: FitConfig, out: str | None) -> Path:
 
     Raises:
         ConfigError: `out` is empty, or no folder can be made there.
-        RunError: `out` holds a run already.
+        RunError: `out` holds a run already, or no folder can be made in `runs`.
     """
     if inherited := os.environ.get(RUN_VARIABLE):
         # The other processes of a distributed run are started with this environment.
@@ -60,6 +60,10 @@ def _next_free(parent: Path, stem: str) -> Path:
             run.mkdir(parents=True)
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise RunError(
+                f"`{run}` cannot be made a folder ({error.strerror}): name another by `--output`."
+            ) from error
         else:
             return run
 
