@@ -137,6 +137,21 @@ def test_an_interrupt_keeps_the_checkpoint_and_says_how_to_go_on(
     assert_same(last(run)["state_dict"], last(uninterrupted)["state_dict"])
 
 
+def test_a_run_that_goes_on_is_not_resumed_beside_it(tmp_path, uninterrupted, capsys):
+    pytest.importorskip("fcntl", reason="locks files as POSIX does")
+    run = tmp_path / "run"
+    process = start(run)
+    wait_for_epoch(run, 1, process)
+    process.send_signal(signal.SIGSTOP)
+    assert main(["fit", "--resume", str(run), "--no-progress"]) == 2
+    complaint = f"`{run}` is being trained by another process: wait for its end, or stop it."
+    assert capsys.readouterr().err == f"sj-train fit: error: {complaint}\n"
+    process.send_signal(signal.SIGCONT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert_same(last(run)["state_dict"], last(uninterrupted)["state_dict"])
+
+
 def test_a_full_disk_is_named_with_the_way_to_go_on(tmp_path, uninterrupted, capsys):
     resource = pytest.importorskip("resource", reason="limits the size of files as POSIX does")
     run = tmp_path / "run"

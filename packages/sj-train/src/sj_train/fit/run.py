@@ -17,6 +17,7 @@ from sj_train.fit.data import FitData
 from sj_train.fit.errors import ConfigError, RunError
 from sj_train.fit.figure import draw_run
 from sj_train.fit.history import write_json
+from sj_train.fit.lock import sole_writer
 from sj_train.fit.module import SpikingClassifier
 from sj_train.fit.stop import Interrupted as Interrupted, interruptible
 from sj_train.fit.trainer import make_trainer
@@ -96,8 +97,22 @@ def fit(
     Raises:
         ConnectionError: another process of the run has ended.
         Interrupted: stopped by Ctrl-C or SIGTERM.
-        RunError: the checkpoint to go on from is of another network.
+        RunError: the checkpoint to go on from is of another network, or another process trains
+            into the folder.
     """
+    with sole_writer(run):
+        return _fit(module, data, run, resume, progress, say, picture)
+
+
+def _fit(
+    module: SpikingClassifier,
+    data: FitData,
+    run: Path,
+    resume: bool,
+    progress: bool,
+    say: Any,
+    picture: bool,
+) -> dict[str, Any]:
     checkpoint = None
     if os.environ.get("LOCAL_RANK", "0") != "0":
         say = _silent
