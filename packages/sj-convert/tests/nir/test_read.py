@@ -1,6 +1,7 @@
 """Graphs that others write, against an Euler simulation in NumPy (float64)."""
 
 import builtins
+import warnings
 
 import numpy as np
 import pytest
@@ -219,3 +220,24 @@ def test_missing_extra_says_what_to_install(monkeypatch):
         with pytest.raises(ImportError, match=r"pip install 'sj-convert\[nir\]'") as caught:
             call()
         assert caught.value.__cause__ is not None
+
+
+def test_a_step_longer_than_a_time_constant_warns():
+    one = np.ones(2)
+    tau = np.array([2e-3, 1e-5])
+    with pytest.warns(UserWarning, match=r"`dt` \(=0.001\) exceeds `tau` \(=1e-05\) of a LI node"):
+        net = from_nir(nir.NIRGraph.from_list(nir.LI(tau, one, one)), dt=1e-3)
+    # One step takes v from v_leak to v_leak + dt / tau r I, a hundred times where it should go.
+    v = net(torch.ones(1, 2))[0]
+    torch.testing.assert_close(v, torch.tensor([1.5, 101.0]))
+    with pytest.warns(UserWarning, match=r"exceeds `tau_syn` \(=1e-05\) of a CubaLI node"):
+        from_nir(nir.NIRGraph.from_list(nir.CubaLI(tau, one * 1e-3, one, one, one)), dt=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_step_as_long_as_a_time_constant_does_not_warn(dtype):
+    one = np.ones(2, dtype)
+    lif = nir.LIF(one * dtype(1e-4), one, one, one)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_nir(nir.NIRGraph.from_list(lif), dt=1e-4)

@@ -32,7 +32,7 @@ def from_nir(
     Args:
         graph_or_path: a `nir.NIRGraph`, or the path of a file that holds one. Types are not
             checked, and values may be torch tensors.
-        dt: time step in seconds.
+        dt: time step in seconds. Longer than a time constant it warns: then Euler overshoots.
         dtype: of parameters and buffers. None is float64 where `to_nir` wrote a float64 network,
             which it notes in the graph, and else torch's default: NumPy's arrays are float64
             whether or not anybody asked for it.

@@ -43,7 +43,7 @@ def _begin(module: Any, start: Any) -> Any:
 
 
 def lif(node: Any, dt: float) -> nn.Module:
-    leak, seconds = as_array(node.v_leak), time_constant(node, "tau")
+    leak, seconds = as_array(node.v_leak), time_constant(node, "tau", dt)
     tau, r, rest = (uniform(v) for v in (seconds / dt, node.r, leak))
     spikes = hasattr(node, "v_threshold")
     reset = _reset(node) if spikes else None
@@ -92,7 +92,9 @@ def integrator(node: Any, dt: float) -> nn.Module:
 
 def cuba(node: Any, dt: float) -> nn.Module:
     leak = as_array(node.v_leak)
-    current_rate, leak_rate = (dt / time_constant(node, name) for name in ("tau_syn", "tau_mem"))
+    current_rate, leak_rate = (
+        dt / time_constant(node, name, dt) for name in ("tau_syn", "tau_mem")
+    )
     r, w_in = as_array(node.r), as_array(node.w_in)
     spikes = hasattr(node, "v_threshold")
     reset = _reset(node) if spikes else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,21 @@ import numpy as np
 from sj_convert.nir.extra import as_array
 
 
-def time_constant(node: Any, name: str) -> np.ndarray:
-    """The time constant `name` of a node, in seconds."""
+def time_constant(node: Any, name: str, dt: float) -> np.ndarray:
+    """The time constant `name` of a node, in seconds; warns of one that `dt` steps over."""
     value = as_array(getattr(node, name))
     if not (value > 0).all():
         raise ValueError(
             f"`{name}` (={value.min():g}) of a {type(node).__name__} node must be greater than 0, "
             "a time in seconds."
+        )
+    # One step is tau itself in files that hold float32, but for the last bits.
+    if value.min() < dt * (1 - 1e-6):
+        warnings.warn(
+            f"`dt` (={dt:g}) exceeds `{name}` (={value.min():g}) of a {type(node).__name__} node: "
+            f"forward Euler steps beyond its goal, and grows without bound where it is more than "
+            f"twice that; take a `dt` that the graph is written for.",
+            stacklevel=2,
         )
     return value
 
