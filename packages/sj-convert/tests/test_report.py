@@ -50,6 +50,9 @@ NO_FORM = {
     "abs": (lambda s, x: x.abs(), "abs", "F.relu(x) + F.relu(-x)"),
     "hardsigmoid": (lambda s, x: F.hardsigmoid(x), "hardsigmoid", "F.relu6(x + 3) / 6"),
     "new": (lambda s, x: x + x.new_ones(4, 4, 6), "new_ones", "by the batch, `x.size(0)`"),
+    "argmax": (lambda s, x: x.argmax(1), "argmax", "summed over time"),
+    "bilinear": (lambda s, x: F.bilinear(x, x, torch.ones(2, 6, 6)), "bilinear", "product"),
+    "lp_pool": (lambda s, x: F.lp_pool2d(x, 2, 2), "lp_pool2d", "by the mean"),
     "indices": (lambda s, x: F.max_pool2d(x, 2, return_indices=True)[0], "max_pool2d", "without"),
 }
 
@@ -119,6 +122,16 @@ def test_modules_without_spiking_form(module, x):
     functional.reset_net(snn)
     functional.set_step_mode(snn, "m")
     torch.testing.assert_close(snn(x.expand(3, *x.shape)), one)
+
+
+# torch is about to move its quantization elsewhere.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_quantized_layers_are_to_be_converted_before(x):
+    ann = Apply(lambda s, x: s.extra(x), torch.ao.nn.quantized.dynamic.Linear(6, 6))
+    with pytest.raises(
+        ValueError, match=r"`extra` \(Linear\) at .*: convert the network before it"
+    ):
+        Converter([x])(ann)
 
 
 LINEAR = {

@@ -56,6 +56,7 @@ _DEFAULT_REMEDY = "train with a ReLU instead"
 _AS_READOUT = "leave it out of the network and apply it to the output summed over time"
 _REMEDIES = {
     **dict.fromkeys(("softmax", "logsoftmax", "log_softmax", "softmin", "softmax2d"), _AS_READOUT),
+    **dict.fromkeys(("argmax", "argmin", "topk", "sort", "argsort"), _AS_READOUT),
     **dict.fromkeys(
         ("sigmoid", "logsigmoid", "tanh"), f"train with a ReLU instead, or {_AS_READOUT}"
     ),
@@ -68,7 +69,12 @@ _REMEDIES = {
         "train with `track_running_stats=True`",
     ),
     **dict.fromkeys(
-        _PRODUCTS | _QUOTIENTS, "a product of two signals has no spiking form: gate by weights"
+        _PRODUCTS | _QUOTIENTS | {"bilinear"},
+        "a product of two signals has no spiking form: gate by weights",
+    ),
+    **dict.fromkeys(
+        ("lppool1d", "lppool2d", "lppool3d", "lp_pool1d", "lp_pool2d", "lp_pool3d"),
+        "pool by the mean or the largest value instead",
     ),
     **dict.fromkeys(
         ("amax", "max"), "write it as a max pool, such as `F.adaptive_max_pool2d(x, 1)`"
@@ -182,6 +188,8 @@ def analog_nodes(gm: fx.GraphModule) -> list[AnalogNode]:
         remedy = _REMEDIES.get(name.lower(), _DEFAULT_REMEDY)
         if isinstance(module_of(gm, node), MAX_POOLS) or node.target in MAX_POOL_FUNCTIONS:
             remedy = "pool without `return_indices` and with a window of fixed size"
+        elif ".quantized" in type(module_of(gm, node)).__module__:
+            remedy = "convert the network before it is quantized"
         found.append(AnalogNode(path, name, source_line(node), remedy))
     return found
 
