@@ -17,8 +17,17 @@ class _RewardLearner(Learner):
 
     eligibility: Any
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        step_mode: str,
+        synapse: Synapse,
+        sn: nn.Module,
+        tau_pre: float,
+        tau_post: float,
+        f_pre: Modulation = identity,
+        f_post: Modulation = identity,
+    ) -> None:
+        super().__init__(step_mode, synapse, sn, tau_pre, tau_post, f_pre, f_post)
         self.register_memory("eligibility", 0.0)
 
     def eligible(self) -> Tensor | float:
