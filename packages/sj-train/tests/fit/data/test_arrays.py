@@ -81,6 +81,7 @@ def test_npz_shapes(tmp_path, shape, dtype, expected, temporal):
         ({"x": np.zeros((20, 4)), "y": np.array(["cat"] * 20)}, "whole class numbers .* not text"),
         ({"x": np.zeros((20, 4)), "y": np.full(20, -1)}, "from -1"),
         ({"x": np.full((20, 4), np.nan), "y": np.arange(20) % 2}, "finite"),
+        ({"x": np.full((20, 4), 1e300), "y": np.arange(20) % 2}, "finite .* float32"),
         ({"x": np.zeros((20, 4)), "y": np.arange(20) % 4}, "10 samples of every class"),
         ({"x": np.zeros((20, 4)), "y": np.arange(20) % 2 * 10**12}, "10 samples of every class"),
         ({"x": np.zeros((20, 0)), "y": np.arange(20) % 2}, "one value per sample .* \\[20, 0\\]"),

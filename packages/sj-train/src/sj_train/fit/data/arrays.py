@@ -143,9 +143,11 @@ def load_npz(path: Path, time_steps: int) -> DataSplits:
     if x.size == 0:
         raise bad(f"must hold at least one value per sample in `x`, not {list(x.shape)}")
     scale = 255.0 if x.dtype == np.uint8 else 1.0
-    data = torch.from_numpy(x.astype(np.float32)) / scale
+    # What float32 cannot hold is refused below.
+    with np.errstate(over="ignore"):
+        data = torch.from_numpy(x.astype(np.float32)) / scale
     if not torch.isfinite(data).all():
-        raise bad("must hold finite numbers in `x`")
+        raise bad("must hold finite numbers in `x`, for float32")
     temporal = data.ndim == 5
     if temporal and data.shape[1] != time_steps:
         raise bad(f"has {data.shape[1]} time steps per sample: set `--time-steps` to that")
