@@ -200,9 +200,7 @@ def _simple_backward(ctx: Any, saved: Any, g_s: Tensor | None, g_v_next: Tensor 
     return None, g_x, g_v
 
 
-def _registered_backward(
-    ctx: Any, saved: Any, g_s: Tensor | None, g_v_next: Tensor | None
-) -> Any:
+def _registered_backward(ctx: Any, saved: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
     plan, fill = ctx.plan
     x, *saved = saved
     decay = saved.pop() if plan.learnable else None
