@@ -202,9 +202,9 @@ def _simple_backward(ctx: Any, saved: Any, g_s: Tensor | None, g_v_next: Tensor 
 
 def _registered_backward(ctx: Any, saved: Any, g_s: Tensor | None, g_v_next: Tensor | None) -> Any:
     plan, fill = ctx.plan
-    x, *saved = saved
-    decay = saved.pop() if plan.learnable else None
-    v = saved[0] if saved else None
+    x = saved[0]
+    decay = saved[-1] if plan.learnable else None
+    v = saved[1] if len(saved) - plan.learnable == 2 else None
     incoming = (g_s, g_v_next, None, None)
     needed = plan.learnable and ctx.needs_input_grad[3]
     g_x, g_v, _, g_decay = batched_backward(plan, incoming, x, v, None, decay, (fill, 0.0), needed)
