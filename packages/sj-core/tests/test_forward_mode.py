@@ -8,9 +8,6 @@ from torch.func import hessian, jacfwd, jacrev, jvp, vmap
 
 from sj_core import functional, layer, neuron, surrogate
 
-# torch itself compiles its decompositions by torch.jit at the first use of jvp.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-
 KINDS = [
     kind
     for kind in vars(surrogate).values()

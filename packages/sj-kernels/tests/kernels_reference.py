@@ -2,8 +2,14 @@
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
+
+# torch.library.opcheck looks at the gradients of its own copies, of which torch warns.
+opcheck = pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)
 
 SURROGATE_PARAMS = {
     "ATan": (2.0,),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from kernels_reference import NEURON_PARAMS, SURROGATE_PARAMS
+from kernels_reference import NEURON_PARAMS, SURROGATE_PARAMS, opcheck
 
 import sj_kernels
 from sj_kernels import ops
@@ -146,6 +146,7 @@ def test_graph():
         assert torch.equal(a, b)
 
 
+@opcheck
 @pytest.mark.parametrize("neuron", list(NEURON_PARAMS))
 def test_opcheck(neuron):
     two = neuron == "izhikevich"

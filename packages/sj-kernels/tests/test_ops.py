@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from kernels_reference import NEURON_PARAMS
+from kernels_reference import NEURON_PARAMS, opcheck
 
 import sj_kernels
 from sj_kernels import ops
@@ -35,6 +35,7 @@ def arguments(neuron, multi_step=True, tensors=True, channel=False, dtype=torch.
     )  # fmt: skip
 
 
+@opcheck
 @pytest.mark.parametrize("channel", [False, True])
 @pytest.mark.parametrize("tensors", [False, True])
 @pytest.mark.parametrize("multi_step", [False, True])
@@ -46,11 +47,13 @@ def test_opcheck_forward(neuron, multi_step, tensors, channel):
     )
 
 
+@opcheck
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_opcheck_forward_dtype(dtype):
     torch.library.opcheck(torch.ops.sj.neuron_forward.default, arguments("lif", dtype=dtype))
 
 
+@opcheck
 @pytest.mark.parametrize("neuron", list(NEURON_PARAMS))
 def test_opcheck_backward(neuron):
     args = [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments(neuron)]

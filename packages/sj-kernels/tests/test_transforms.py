@@ -158,8 +158,6 @@ def test_a_gradient_in_a_graph_through_a_checkpoint(name):
         g.sum().backward()
 
 
-# torch itself compiles its decompositions by torch.jit at the first use of jvp.
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("requires_grad", [False, True])
 @pytest.mark.parametrize("name", ["simple", "fused"])
 def test_forward_mode_is_refused(name, requires_grad):

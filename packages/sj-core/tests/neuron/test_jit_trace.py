@@ -5,10 +5,7 @@ import torch
 
 from sj_core import backend, functional, neuron
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 X = torch.rand(5, 2, 3, generator=torch.Generator().manual_seed(0)) * 2
 
 
