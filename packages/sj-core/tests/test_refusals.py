@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from sj_core import encoding, functional, layer, monitor, neuron
+from sj_core import encoding, functional, layer, monitor, neuron, surrogate
 
 X = torch.ones(4, 2, 3)
 CONV, BN = nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3)
@@ -176,3 +176,17 @@ def test_a_sequence_without_a_time_axis(module):
     else:
         module(torch.tensor(1.0))
         module.reset()
+
+
+def test_a_parameter_that_is_no_number_is_named():
+    with pytest.raises(TypeError, match=r"`alpha` \(='2'\) of ATan must be a number\."):
+        surrogate.ATan("2")
+
+
+def test_the_number_of_parameters_of_an_own_surrogate_is_told():
+    class Own(surrogate.SurrogateFunctionBase):
+        def __init__(self, alpha=1.0, spiking=True):
+            super().__init__(alpha, spiking)  # as SpikingJelly's take it
+
+    with pytest.raises(TypeError, match=r"of Own must be as many .*`alpha`: give `spiking` by"):
+        Own()

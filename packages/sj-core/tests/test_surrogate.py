@@ -246,20 +246,6 @@ def test_bad_parameters_are_named(name, params, message):
         getattr(surrogate, TABLE[name][0])(torch.zeros(1), *params)
 
 
-def test_a_parameter_that_is_no_number_is_named():
-    with pytest.raises(TypeError, match=r"`alpha` \(='2'\) of ATan must be a number\."):
-        surrogate.ATan("2")
-
-
-def test_the_number_of_parameters_of_an_own_surrogate_is_told():
-    class Own(surrogate.SurrogateFunctionBase):
-        def __init__(self, alpha=1.0, spiking=True):
-            super().__init__(alpha, spiking)  # as SpikingJelly's take it
-
-    with pytest.raises(TypeError, match=r"of Own must be as many .*`alpha`: give `spiking` by"):
-        Own()
-
-
 def test_settings_are_printed_and_not_in_the_state_dict():
     assert repr(surrogate.S2NN(3.0, 2.0)) == "S2NN(alpha=3.0, beta=2.0, spiking=True)"
     assert surrogate.S2NN().state_dict() == {}
