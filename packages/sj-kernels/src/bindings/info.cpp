@@ -6,6 +6,7 @@
 
 #include "../cpu/isa.hpp"
 #include "../cpu/parallel.hpp"
+#include "../cpu/processor.hpp"
 #include "../cuda/neuron.hpp"
 #include "areas.hpp"
 
@@ -28,6 +29,8 @@ void bind_info(nb::module_& m) {
     m.def("isa_available", &isa_available);
     m.def("isa_in_use", &isa_in_use);
     m.def("isa_select", &isa_select, nb::arg("name"));
+    m.def("follows_rows", &follows_rows);
+    m.def("set_follows_rows", &set_follows_rows, nb::arg("value"));
     m.def("parallel_backend", &parallel_backend);
 }
 

@@ -1,6 +1,8 @@
 #pragma once
-// All time steps of a block, backward: H is recomputed first. By strips or relays where several steps
-// go at once, else by rows.
+// All time steps of a block, backward: H is recomputed first. Several steps at once where the threshold
+// is one number and the surrogate a common one, else row by row.
+
+#include <algorithm>
 
 #include "relay.hpp"
 #include "run.hpp"
@@ -9,8 +11,9 @@
 namespace sj {
 inline namespace SJ_ABI {
 
-constexpr int64_t kRelayBlock = 8192;   // neurons of a block of a relay between memory and memory
-constexpr int64_t kStripRow = 8 << 20;  // bytes between steps from which strips are faster
+constexpr int64_t kRelayBlock = 8192;  // neurons of a block of a relay between memory and memory
+constexpr int64_t kStripRow =
+    8 << 20;  // bytes between steps from which every processor follows them
 
 template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
     using Base = Run<R, N, Reset>;
@@ -23,6 +26,7 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
     template <class Th> static constexpr bool kFuse = Base::template kFuse<Th>;
 
     double* partial;
+    const bool together = follows_rows();
 
     Backward(const NeuronArgs& args, const N& n)
         : Base(args, n, args.g_x),
@@ -52,13 +56,11 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
     }
 
   private:
-    // Backward by relays, and by strips where 1/tau is not learnable: several steps at once. Strips
-    // of a few steps gain 10 % between memory and memory where these lie far apart, and lose up to
-    // half where they do not.
+    // Over few steps by strips, where 1/tau is not learnable, else by a relay.
     static constexpr bool kStrips = kFuseOne && !N::kNonlinear;
     bool by_strips() const {
-        const bool far = a.n * int64_t(sizeof(R)) >= kStripRow;
-        return kStrips && (a.T == 1 || (far && a.T <= kStripSteps));
+        const bool follows = together || a.T == 1 || a.n * int64_t(sizeof(R)) >= kStripRow;
+        return kStrips && follows && Strips<R, N, Reset, ATan<R>>::take(a);
     }
 
     bool many_steps() const {
@@ -71,9 +73,8 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
     int64_t most_neurons() const {
         int64_t block = cache_share() / (a.T * int64_t(sizeof(R)));
         if (a.g_decay) block /= 2;  // beside it x, which is read twice
-        const int64_t most = rows.stream && many_steps() ? kRelayBlock : kBlock;
-        if (block > most) block = most;
-        return block < kAlign ? kAlign : block;
+        block = std::min(block, many_steps() && rows.stream ? kRelayBlock : kBlock);
+        return std::max(block, kAlign);
     }
 
     // All blocks of [first, end), by strips or a relay.
@@ -81,20 +82,15 @@ template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
         if constexpr (kFuseOne) {
             const auto go = [&](auto surrogate) {
                 using S = decltype(surrogate);
-                if (!by_strips()) {
-                    Relay<R, N, Reset, S>{a,           neuron,     reset,   surrogate, rows.direct,
-                                          this->claim, plan.block, buffers, partial}
-                        .template backward<kDetach>(first, end);
-                    return;
-                }
                 if constexpr (kStrips) {
-                    const Strips<R, N, Reset, S> strips{a,         neuron,      reset,
-                                                        surrogate, rows.direct, this->claim};
-                    const int64_t rest = first + (end - first) / strips.kWidth * strips.kWidth;
-                    strips.template backward<kDetach>(first, rest);
-                    if (rest < end)
-                        block<kDetach>(rest, end - rest, end, One<R>{R(a.v_th)}, buffers);
+                    if (by_strips())
+                        return Strips<R, N, Reset, S>{a,           neuron,     reset,  surrogate,
+                                                      rows.direct, plan.block, buffers}
+                            .template backward<kDetach>(first, end);
                 }
+                Relay<R, N, Reset, S>{a,           neuron,     reset,   surrogate, rows.direct,
+                                      this->claim, plan.block, buffers, partial}
+                    .template backward<kDetach>(first, end);
             };
             a.surrogate == Surrogate::ATan ? go(ATan<R>(a.surrogate_p))
                                            : go(Sigmoid<R>(a.surrogate_p));

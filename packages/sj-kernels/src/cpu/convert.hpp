@@ -81,6 +81,13 @@ SJ_NOINLINE inline void store_bfloat(const float* from, uint16_t* to, int64_t n)
 
 constexpr int64_t kLine = 64;  // bytes of a cache line
 
+// Whether registers hold what lies between four steps: the narrow ones of SSE do not.
+#if defined(SJ_X86) && !defined(__AVX__)
+constexpr bool kManyRegisters = false;
+#else
+constexpr bool kManyRegisters = true;
+#endif
+
 // Copies whole cache lines; with kStream past the caches, to an aligned address: an ordinary store
 // would first read the line it overwrites.
 template <bool kStream, class R> SJ_HD void store_lines(const R* from, R* to, int64_t lines) {

@@ -14,7 +14,6 @@
 #include <malloc.h>
 #else
 #include <dlfcn.h>
-#include <unistd.h>
 #endif
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -156,24 +155,6 @@ void parallel_for(int64_t tasks, int threads, void (*task)(void*, int64_t), void
 }
 
 const char* parallel_backend() { return openmp().found() ? "openmp" : "std::thread"; }
-
-namespace {
-
-int64_t find_cache_share() {
-    int64_t bytes = 0;
-#if defined(_SC_LEVEL2_CACHE_SIZE)
-    bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-#endif
-    if (bytes <= 0) bytes = int64_t(512) << 10;  // not told: the smallest of current processors
-    return std::clamp<int64_t>(bytes / 4 * 3, int64_t(192) << 10, int64_t(1536) << 10);
-}
-
-}  // namespace
-
-int64_t cache_share() {
-    static const int64_t share = find_cache_share();
-    return share;
-}
 
 void want_huge_pages(void* data, int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)

@@ -19,9 +19,6 @@ void parallel_for(int64_t tasks, int threads, void (*task)(void*, int64_t), void
 // "openmp" or "std::thread".
 const char* parallel_backend();
 
-// Bytes of a core's second-level cache that one thread may fill: three quarters of it.
-int64_t cache_share();
-
 // Asks for pages of 2 MiB in a large output that is about to be written as a whole: a fresh one then
 // costs one page fault in place of 512, and fewer misses in the tables of addresses (Linux).
 void want_huge_pages(void* data, int64_t bytes);

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "parallel.hpp"
+#include "processor.hpp"
 #include "rows.hpp"
 
 namespace sj {

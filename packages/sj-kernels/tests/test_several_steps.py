@@ -1,4 +1,4 @@
-"""The CPU's backward over many steps, block by block, against the CUDA bodies on the host.
+"""The CPU's ways over several steps at once, block by block, against the CUDA bodies on the host.
 
 Those take a neuron at a time: where a block ends makes no difference to them.
 """
@@ -7,7 +7,16 @@ import pytest
 import torch
 from kernels_reference import NEURON_PARAMS, SURROGATE_PARAMS
 
-from sj_kernels import _plan, launch, ops
+from sj_kernels import _ext, _plan, launch, ops
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["together", "apart"])
+def rows(request):
+    """Both ways that processors ask for: several rows in turn, or one after the other."""
+    before = _ext.follows_rows()
+    _ext.set_follows_rows(request.param)
+    yield
+    _ext.set_follows_rows(before)
 
 
 def gradients(x, v, neuron, surrogate, v_reset, detach_reset):
@@ -22,14 +31,20 @@ def gradients(x, v, neuron, surrogate, v_reset, detach_reset):
     return x.grad, v.grad, None if decay is None else decay.grad
 
 
+def on_host_bodies(monkeypatch):
+    monkeypatch.setattr(launch, "_place", lambda x: (launch._CUDA_ON_HOST, 0))
+    monkeypatch.setattr(_plan, "simple", lambda *_: None)
+
+
 # Steps odd and even; one block, two with a short second one, several of each thread, and blocks
-# kept short by their many steps; one step by strips; the last streams past the caches.
+# kept short by their many steps; one step by strips; the last three stream past the caches, two of
+# them by phases.
 @pytest.mark.parametrize(
     ("T", "n"),
     [
         *[(1, 70), (2, 900), (3, 65), (4, 2**14 + 1), (5, 63), (6, 1100)],
         *[(9, 2**14 + 1), (64, 5000), (2001, 200), (1, 2**18 + 5)],
-        (7, 2**18 + 16),
+        *[(7, 2**18 + 16), (7, 2**19 + 80), (701, 4560)],
     ],
 )
 @pytest.mark.parametrize("surrogate", ["ATan", "Sigmoid"])
@@ -41,8 +56,7 @@ def test_same_bits(monkeypatch, neuron, detach_reset, v_reset, surrogate, T, n):
     x = torch.randn(T, n, generator=generator) + 0.3
     v = 0.3 * torch.randn(n, generator=generator)
     found = gradients(x, v, neuron, surrogate, v_reset, detach_reset)
-    monkeypatch.setattr(launch, "_place", lambda x: (launch._CUDA_ON_HOST, 0))
-    monkeypatch.setattr(_plan, "simple", lambda *_: None)
+    on_host_bodies(monkeypatch)
     expected = gradients(x, v, neuron, surrogate, v_reset, detach_reset)
     assert all(torch.equal(a, b) for a, b in zip(found[:2], expected[:2], strict=True))
     assert found[0].count_nonzero() > x.numel() / 2
@@ -66,22 +80,38 @@ def test_threads_and_repeats(threads, neuron):
     assert repeated[2] == copied[2]
 
 
-@pytest.mark.parametrize("T", [2, 4])
+# One tile of neurons, less, and many with a rest; the last three stream past the caches, of which
+# one begins its steps within a cache line.
+@pytest.mark.parametrize(
+    ("T", "n"),
+    [
+        *[(1, 64), (2, 900), (3, 63), (4, 2**14 + 1), (4, 128), (6, 5000), (7, 2**14 + 16)],
+        *[(2, 2**19 + 16), (3, 2**19 + 5), (4, 2**18 + 80)],
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("surrogate", ["ATan", "Sigmoid"])
+@pytest.mark.parametrize("v_reset", [0.1, None])
 @pytest.mark.parametrize("neuron", ["if", "lif", "plif"])
-def test_steps_that_lie_far_apart(neuron, T):
-    """Rows of 8 MiB and more take another path than their halves: the same gradients."""
-    n, half = 2**21 + 80, 2**20
+def test_from_a_number(monkeypatch, neuron, v_reset, surrogate, dtype, T, n):
+    """The first steps of a sequence: no state before them, and no gradient from after them."""
     generator = torch.Generator().manual_seed(T)
-    x = torch.randn(T, n, generator=generator) + 0.3
-    g = torch.randn(T, n, generator=generator)
+    x = torch.randn(T, n, generator=generator, dtype=dtype) + 0.3
+    g = torch.randn(T, n, generator=generator, dtype=dtype)
+    settings = {"neuron": neuron, "params": NEURON_PARAMS[neuron], "surrogate": surrogate}
+    decay = torch.tensor([0.4], dtype=dtype) if neuron == "plif" else None
 
-    def run(part):
-        leaf = x[:, part].contiguous().requires_grad_()
-        decay = torch.tensor([0.4]) if neuron == "plif" else None
-        s = ops.neuron(leaf, neuron=neuron, params=NEURON_PARAMS[neuron], decay=decay)[0]
-        s.backward(g[:, part].contiguous())
-        return leaf.grad
+    def run(detach_reset):
+        leaf = x.clone().requires_grad_()
+        s, v_next, _, _ = ops.neuron(
+            leaf, 0.2, decay=decay, v_reset=v_reset, detach_reset=detach_reset, v_threshold=0.8,
+            surrogate_params=SURROGATE_PARAMS[surrogate], **settings,
+        )  # fmt: skip
+        return s.detach(), v_next.detach(), *torch.autograd.grad(s, leaf, g)
 
-    whole = run(slice(None))
-    assert torch.equal(whole, torch.cat([run(slice(half)), run(slice(half, None))], 1))
-    assert whole.count_nonzero() > x.numel() / 2
+    found = [*run(True), *run(False)]
+    on_host_bodies(monkeypatch)
+    expected = [*run(True), *run(False)]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert found[0].count_nonzero() and found[2].count_nonzero() > x.numel() / 2
+    assert T == 1 or not torch.equal(found[2], found[5])  # with and without the reset's gradient
