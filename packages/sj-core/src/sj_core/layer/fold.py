@@ -14,8 +14,9 @@ from sj_core._checks import check_tensor
 
 # Looked up once: in a network of small layers a call pays for every attribute of a module.
 _is_compiling = torch.compiler.is_compiling
-_without = torch._C._ExcludeDispatchKeyGuard
-_VIEW_TRACKING = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
+_exclude = torch._C._dispatch_tls_set_dispatch_key_excluded
+_is_excluded = torch._C._dispatch_tls_is_dispatch_key_excluded
+_VIEW_TRACKING = torch._C.DispatchKey.ADInplaceOrView
 # Layers of torch whose backward does not read what they returned.
 _RESULT_UNREAD = (
     *(nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm),
@@ -37,6 +38,12 @@ def fold_time(x_seq: Tensor) -> Tensor:
     >>> fold_time(torch.zeros(4, 2, 3, 8, 8)).shape
     torch.Size([8, 3, 8, 8])
     """
+    if not _is_compiling():
+        try:
+            T, N, *shape = x_seq.shape
+            return x_seq.view(T * N, *shape)  # the cheapest by far
+        except (RuntimeError, ValueError):  # it needs a copy, or has no two axes
+            pass
     if (
         x_seq.dim() > 4
         and x_seq.stride(2) == 1
@@ -140,21 +147,20 @@ class FoldTime(base.StepModule):
     def sequence_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Fold, call torch's layer once, unfold."""
         y = super().forward(fold_time(x_seq), *args, **kwargs)  # type: ignore[misc]
-        if (
-            self._result_unread
-            and y.__class__ is Tensor
-            and y.requires_grad
-            and not _is_compiling()
-            and not y._is_view()
-        ):
-            # Nobody else holds this tensor, so its new shape need not be tracked as a view: a
-            # residual `y += x` would pay for that, and FSDP2 would warn of it. Where a backward
-            # reads it, as softmax's does, it must be: torch then tells that it was changed.
-            T, N, *_ = x_seq.shape
-            _, *shape = y.shape
-            with _without(_VIEW_TRACKING):
-                return y.view(T, N, *shape)
-        return unfold_time(y, x_seq)
+        if y.__class__ is not Tensor or _is_compiling():
+            return unfold_time(y, x_seq)
+        shape = x_seq.shape[:2] + y.shape[1:]
+        if not self._result_unread or not y.requires_grad or y._is_view():
+            return y.view(shape)
+        # Nobody else holds this tensor, so its new shape need not be tracked as a view: a residual
+        # `y += x` would pay for that, and FSDP2 would warn of it. Where a backward reads it, as
+        # softmax's does, it must be: torch then tells that it was changed.
+        before = _is_excluded(_VIEW_TRACKING)
+        _exclude(_VIEW_TRACKING, True)
+        try:
+            return y.view(shape)
+        finally:
+            _exclude(_VIEW_TRACKING, before)
 
     def extra_repr(self) -> str:
         own = super().extra_repr()  # type: ignore[misc]
