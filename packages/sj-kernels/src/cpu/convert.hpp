@@ -13,14 +13,19 @@
 #define SJ_X86 1
 #endif
 
+// SJ_LOOP: over neurons, to be vectorised; SJ_UNROLL: over a few steps within it, of a known number.
 #if defined(__clang__)
 #define SJ_LOOP _Pragma("clang loop vectorize(assume_safety)")
+#define SJ_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define SJ_LOOP _Pragma("GCC ivdep")
+#define SJ_UNROLL _Pragma("GCC unroll 8")
 #elif defined(_MSC_VER)
 #define SJ_LOOP __pragma(loop(ivdep))
+#define SJ_UNROLL
 #else
 #define SJ_LOOP
+#define SJ_UNROLL
 #endif
 
 #if defined(_MSC_VER)

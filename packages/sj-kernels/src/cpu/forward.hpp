@@ -122,6 +122,7 @@ template <class R, class N, class Reset> struct Forward : Run<R, N, Reset> {
             SJ_LOOP
             for (int64_t j = 0; j < kWidth; ++j) {
                 R vi = v[from + j];
+                SJ_UNROLL
                 for (int k = 0; k < K; ++k) piece[k][j] = fire(from + j, k, vi);
                 v_next[from + j] = vi;
             }
@@ -130,6 +131,7 @@ template <class R, class N, class Reset> struct Forward : Run<R, N, Reset> {
         SJ_LOOP
         for (int64_t i = whole; i < n; ++i) {
             R vi = v[i];
+            SJ_UNROLL
             for (int k = 0; k < K; ++k) s[k * s_step + i] = fire(i, k, vi);
             v_next[i] = vi;
         }

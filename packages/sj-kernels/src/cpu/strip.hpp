@@ -80,8 +80,10 @@ template <class R, class N, class Reset, class S> struct Strips {
             SJ_LOOP
             for (int64_t j = 0; j < width; ++j) {
                 R v = own.v(j), g_v = own.gradient(j), h[K], w = R(0);
+                SJ_UNROLL
                 for (int k = 0; k < K; ++k)
                     step_forward(one, after, x[k * x_step + i + j], v_th, v, w, h[k]);
+                SJ_UNROLL
                 for (int done = 0; done < K; ++done) {
                     const int k = K - 1 - done;
                     const R gs = derivative(h[k] - v_th), g = g_s[k * step + i + j] * scale;
