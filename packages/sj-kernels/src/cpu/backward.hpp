@@ -11,7 +11,7 @@
 namespace sj {
 inline namespace SJ_ABI {
 
-constexpr int64_t kRelayBlock = 8192;  // neurons of a block of a relay between memory and memory
+constexpr int64_t kRelayBlock = 8192;   // neurons of a block of a relay between memory and memory
 constexpr int64_t kStripRow = 8 << 20;  // bytes between steps from which all processors follow
 
 template <class R, class N, class Reset> struct Backward : Run<R, N, Reset> {
