@@ -14,6 +14,7 @@ from sj_core._checks import check_tensor
 
 # Looked up once: in a network of small layers a call pays for every attribute of a module.
 _is_compiling = torch.compiler.is_compiling
+_is_dynamo_compiling = torch.compiler.is_dynamo_compiling
 _exclude = torch._C._dispatch_tls_set_dispatch_key_excluded
 _is_excluded = torch._C._dispatch_tls_is_dispatch_key_excluded
 _VIEW_TRACKING = torch._C.DispatchKey.ADInplaceOrView
@@ -115,6 +116,8 @@ class FoldTime(base.StepModule):
     # Layers that act on the last axes only need no folding: torch takes any leading axes.
     _acts_on_last_axes: ClassVar[bool] = False
     _result_unread: ClassVar[bool] = False
+    # Layers with statistics: a sequence without a step must not change them.
+    _leaves_empty: ClassVar[bool] = False
     # Tuples: what torch.export of every supported torch reads from a class.
     _ranks_of_a_step: ClassVar[tuple[int, ...]]
     _ranks_of_a_sequence: ClassVar[tuple[int, ...]]
@@ -146,19 +149,31 @@ class FoldTime(base.StepModule):
 
     def sequence_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Fold, call torch's layer once, unfold."""
-        y = super().forward(fold_time(x_seq), *args, **kwargs)  # type: ignore[misc]
-        if y.__class__ is not Tensor or _is_compiling():
+        # Plain numbers: the slices and sums of a `torch.Size` cost more than the views.
+        T, N, *shape = x_seq.shape
+        if self._leaves_empty and T == 0:
+            return x_seq.clone()
+        # What traces otherwise than dynamo does so with tensors of a class of its own.
+        if x_seq.__class__ is not Tensor or _is_dynamo_compiling():
+            y = super().forward(fold_time(x_seq), *args, **kwargs)  # type: ignore[misc]
             return unfold_time(y, x_seq)
-        shape = x_seq.shape[:2] + y.shape[1:]
+        try:
+            x = x_seq.view(T * N, *shape)
+        except RuntimeError:  # it needs a copy
+            x = fold_time(x_seq)
+        y = super().forward(x, *args, **kwargs)  # type: ignore[misc]
+        if y.__class__ is not Tensor:
+            return unfold_time(y, x_seq)
+        _, *shape = y.shape
         if not self._result_unread or not y.requires_grad or y._is_view():
-            return y.view(shape)
+            return y.view(T, N, *shape)
         # Nobody else holds this tensor, so its new shape need not be tracked as a view: a residual
         # `y += x` would pay for that, and FSDP2 would warn of it. Where a backward reads it, as
         # softmax's does, it must be: torch then tells that it was changed.
         before = _is_excluded(_VIEW_TRACKING)
         _exclude(_VIEW_TRACKING, True)
         try:
-            return y.view(shape)
+            return y.view(T, N, *shape)
         finally:
             _exclude(_VIEW_TRACKING, before)
 

@@ -1,8 +1,6 @@
 """Normalisations with a step mode."""
 
-from typing import Any
-
-from torch import Tensor, nn
+from torch import nn
 
 from sj_core.layer.fold import FoldTime
 
@@ -10,10 +8,7 @@ from sj_core.layer.fold import FoldTime
 class FoldTimeBatchNorm(FoldTime):
     """Batch normalisations: an empty sequence leaves the running statistics alone."""
 
-    def sequence_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if x_seq.size(0) == 0:
-            return x_seq.clone()
-        return super().sequence_forward(x_seq, *args, **kwargs)
+    _leaves_empty = True
 
 
 class BatchNorm1d(FoldTimeBatchNorm, nn.BatchNorm1d):

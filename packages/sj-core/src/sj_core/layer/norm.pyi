@@ -1,13 +1,12 @@
 # Constructors of torch's classes with `step_mode` added, for type checkers and editors.
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sj_core.layer.fold import FoldTime
 
-class FoldTimeBatchNorm(FoldTime):
-    def sequence_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any: ...
+class FoldTimeBatchNorm(FoldTime): ...
 
 class BatchNorm1d(FoldTimeBatchNorm, nn.BatchNorm1d):
     step_shapes: ClassVar[tuple[str, ...]]
