@@ -14,9 +14,8 @@ def sigma(x):
 
 
 def series(x, n, period):
-    return sum(
-        math.sin((2 * i - 1) * 2 * math.pi / period * x) / (2 * i - 1) for i in range(1, n + 1)
-    )
+    odd = range(1, 2 * n, 2)
+    return sum(math.sin(i * 2 * math.pi / period * x) / i for i in odd)
 
 
 def cosines(x, n, period):
