@@ -51,9 +51,7 @@ def test_copies_pickles_and_state(settings, images):
     assert torch.equal(mean_output(other, images, 5), expected)
 
 
-# The state is an attribute and no buffer, which torch.export remarks on; without sj-kernels it sees
-# the surrogate's autograd function, too.
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+# The state is an attribute and no buffer, which torch.export remarks on.
 @pytest.mark.filterwarnings("ignore:The tensor attribute:UserWarning")
 @pytest.mark.filterwarnings("ignore:While compiling, we found certain side effects:UserWarning")
 @pytest.mark.parametrize("strict", [False, True])
@@ -75,7 +73,6 @@ def test_export(name, recommended, strict, images):
         torch.testing.assert_close(snn(x), expected)
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("recommended", [False, True])
 @pytest.mark.parametrize("name", ["vgg-max", "functional"])
 def test_compile(name, recommended, images):

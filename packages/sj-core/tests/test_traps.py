@@ -166,7 +166,6 @@ def test_checkpointing_does_not_advance_the_state_twice():
     assert node.v == 0.0
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_an_own_neuron_is_five_lines_and_runs_in_both_modes_and_under_compile():
     class Own(neuron.BaseNode):
         def neuronal_charge(self, x):

@@ -16,8 +16,6 @@ CELLS = {
     "vanilla": (SpikingVanillaRNNCell, 1, 1),
 }
 KINDS = list(CELLS)
-# torch 2.13's own: dynamo instantiates every autograd.Function that it traces.
-dynamo_warns = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 
 
 def first(out):
@@ -177,7 +175,6 @@ def test_deepcopy_and_pickle(kind):
         assert other.weight_ih() is not cell.weight_ih()
 
 
-@dynamo_warns
 @pytest.mark.parametrize("kind", KINDS)
 def test_compiles_without_a_graph_break(kind):
     cell = CELLS[kind][0](3, 4)

@@ -72,7 +72,6 @@ def test_compiled_with_lengths_and_states():
     assert torch.equal(c, c2)
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_a_surrogate_of_one_s_own_compiles_too():
     class Half(surrogate.Erf):
         @staticmethod

@@ -90,8 +90,6 @@ def test_checkpointing_does_not_advance_the_state_twice(use_reentrant):
 
 
 @pytest.mark.slow
-# torch.compile itself instantiates an autograd.Function that it traces
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_compile_without_a_graph_break_or_recompile():
     net = make_net(dtype=torch.float32)
     functional.set_backend(net, "torch")

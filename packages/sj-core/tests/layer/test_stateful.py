@@ -192,8 +192,6 @@ def test_autocast_gives_the_same_in_both_modes(kind, dtype):
 
 @pytest.mark.slow
 @kinds
-# torch.compile itself instantiates an autograd.Function that it traces
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_compile_without_a_graph_break(kind):
     torch._dynamo.reset()
     module = build(kind)

@@ -7,8 +7,6 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from sj_core import functional, layer, neuron, surrogate
 
 T = 6
-# torch's own tracing of an autograd.Function makes an instance of it.
-pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)

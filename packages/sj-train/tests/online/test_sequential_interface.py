@@ -143,8 +143,6 @@ def test_bad_arguments():
     torch.__version__.startswith("2.6."),
     reason="torch 2.6 cannot compile a TorchFunctionMode that looks functions up",
 )
-# Dynamo makes an instance of each autograd function, of which torch itself warns.
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_compiles_without_a_break_and_once_for_all_steps():
     torch.manual_seed(0)
     net = OTTTSequential(
