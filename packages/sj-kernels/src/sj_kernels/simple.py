@@ -54,7 +54,7 @@ def simple(plan: Plan, x: Tensor, v: float | Tensor, decay: Tensor | None) -> Ou
         wants_grad = wants_grad or v.requires_grad
     elif plan.multi_step and x.dim() == 0:
         return None
-    else:
+    elif v.__class__ is not float:
         try:
             v = float(v)
         except (TypeError, ValueError):
@@ -66,13 +66,16 @@ def simple(plan: Plan, x: Tensor, v: float | Tensor, decay: Tensor | None) -> Ou
             return None
         wants_grad = wants_grad or decay.requires_grad
         if wants_grad and _is_grad_enabled():
-            return (*_apply_learnable(plan, x, v, decay), None, None)
-        return (*_simple_forward(plan, x, v, decay.data_ptr()), None, None)
-    if plan.learnable:
+            s, v_next = _apply_learnable(plan, x, v, decay)
+        else:
+            s, v_next = _simple_forward(plan, x, v, decay.data_ptr())
+    elif plan.learnable:
         return None
-    if wants_grad and _is_grad_enabled():
-        return (*_apply_simple(plan, x, v), None, None)
-    return (*_simple_forward(plan, x, v), None, None)
+    elif wants_grad and _is_grad_enabled():
+        s, v_next = _apply_simple(plan, x, v)
+    else:
+        s, v_next = _simple_forward(plan, x, v)
+    return s, v_next, None, None
 
 
 def _simple_forward(
@@ -96,7 +99,7 @@ def _simple_forward(
             n //= T
             v_next = _empty_strided(shape, plan.steps or x.stride()[1:], dtype=state, device=_CPU)
         else:
-            v_next = _empty_like(x, dtype=state)
+            v_next = _empty_like(x) if state is dtype else _empty_like(x, dtype=state)
     plan.native.forward_cpu(
         x.data_ptr(), at, fill, decay_at, s.data_ptr(), v_next.data_ptr(), T, n, DTYPES[dtype],
         _threads(),
