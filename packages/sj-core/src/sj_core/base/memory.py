@@ -191,7 +191,8 @@ class MemoryModule(nn.Module, StepModule):
         step = self.single_step_forward if one_step else self.multi_step_forward
         if self.guards_recompute and not _is_compiling():
             return guarded(step, self, x, *args, **kwargs)
-        return step(x, *args, **kwargs)
+        # Unpacking nothing would cost as much as a frame.
+        return step(x, *args, **kwargs) if args or kwargs else step(x)
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define `single_step_forward(x)`.")
