@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sj_core.neuron.base import BaseNode
 
 _is_compiling = torch.compiler.is_compiling
-_is_dynamo_compiling = torch.compiler.is_dynamo_compiling
 
 
 class _Cached:
@@ -86,7 +85,7 @@ def try_native(node: BaseNode, x: Tensor, multi_step: bool) -> Tensor | None:
     d = node.__dict__
     if d["_backend"] == "torch":
         return None
-    if (x.__class__ is not Tensor or _is_dynamo_compiling()) and _is_compiling():
+    if _is_compiling():
         return run_native(node, x, multi_step) if resolve(node, x) == "native" else None
     if (
         d.get("v_threshold").__class__ is not float

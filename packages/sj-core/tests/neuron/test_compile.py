@@ -120,3 +120,33 @@ def test_surrogates_and_thresholds_that_are_annealed_compile(backend):
             node.surrogate_function.alpha = alpha
             node.v_threshold = 0.5 + alpha / 10
         assert_alike(compiled, net, twin, torch.rand(5, 2, 4) * 3)
+
+
+class Constant(torch.nn.Module):
+    """A neuron whose input no trace sees as its own: 0.6 at each of four steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.node = neuron.IFNode(step_mode="m")
+        self.current = torch.full((4, 2), 0.6)
+
+    def forward(self, x):
+        return self.node(self.current) + x
+
+
+# torch.export remarks on the state, which is an attribute, and that of torch 2.6 on constants.
+@pytest.mark.filterwarnings("ignore:.*get_attr:UserWarning")
+@pytest.mark.filterwarnings("ignore:The tensor attribute:UserWarning")
+@pytest.mark.filterwarnings("ignore:While compiling, we found certain side effects:UserWarning")
+@pytest.mark.parametrize("used_before", [False, True])
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_neuron_fed_by_a_constant_is_exported_and_runs_on(strict, used_before):
+    net, zero = Constant(), torch.zeros(1)
+    expected = torch.tensor([0.0, 1.0, 0.0, 1.0])[:, None].expand(4, 2)  # V = 0.6, 1.2, 0.6, 1.2
+    if used_before:
+        assert torch.equal(net(zero), expected)
+        functional.reset_net(net)
+    exported = torch.export.export(net, (zero,), strict=strict)
+    assert torch.equal(exported.module()(zero), expected)
+    functional.reset_net(net)
+    assert torch.equal(net(zero), expected)
