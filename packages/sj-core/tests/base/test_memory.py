@@ -71,6 +71,37 @@ class Sum(base.MemoryModule):
         return self.total
 
 
+class Gain(base.MemoryModule):
+    def __init__(self):
+        super().__init__()
+        self.register_memory("total", 0.0)
+
+    def single_step_forward(self, x, gain, *, offset=0.0):
+        self.total = self.memory_like("total", x) + gain * x + offset
+        return self.total
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_further_arguments_reach_every_step(compiled):
+    module = Gain()
+    run = torch.compile(module, backend="eager", fullgraph=True) if compiled else module
+    assert run(torch.ones(1), 2.0).tolist() == [2.0]
+    assert run(torch.ones(1), gain=2.0, offset=0.5).tolist() == [4.5]
+    functional.reset_net(module)
+    module.step_mode = "m"
+    assert run(torch.ones(3, 1), 2.0, offset=0.5).flatten().tolist() == [2.5, 5.0, 7.5]
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_a_neuron_refuses_what_it_has_no_use_for(step_mode):
+    node = neuron.IFNode(step_mode=step_mode)
+    with pytest.raises(TypeError, match="positional argument"):
+        node(torch.ones(2, 1), torch.ones(2, 1))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'mask'"):
+        node(torch.ones(2, 1), mask=torch.ones(2, 1))
+    assert node.v == 0.0
+
+
 # torch remarks on the state, which is an attribute and no buffer.
 @pytest.mark.filterwarnings("ignore:The tensor attribute:UserWarning")
 @pytest.mark.filterwarnings("ignore:While compiling, we found certain side effects:UserWarning")
